@@ -1,0 +1,135 @@
+"""Reads the data set from CSV, gzip, zip or Parquet."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import warnings
+import zipfile
+import zlib
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from packaging.version import Version
+
+from data.errors import DataError
+from data.schema import COLUMNS, check
+
+__all__ = ["load"]
+
+# Before 3.1 the default parser may be an ULP off; since then the option is deprecated.
+_CORRECTLY_ROUNDED: dict[str, Any] = (
+    {} if Version(pd.__version__) >= Version("3.1") else {"float_precision": "round_trip"}
+)
+
+
+def load(path: str | PathLike[str]) -> pd.DataFrame:
+    """Reads and checks a file of the data set.
+
+    Args:
+        path: `.csv`, `.gz` or `.zip` (of one CSV), or `.parquet`; any other ending is read
+            as CSV.
+
+    Returns:
+        Columns `COLUMNS` in that order, float64 correctly rounded, Class int64, every row
+        of the file in its order.
+
+    Raises:
+        DataError: the file is not there, is cut off, is not what its ending says, or holds
+            what `check` refuses. One line with the file's name.
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise DataError(f"{path}: {what}; expected a CSV, .gz, .zip or .parquet file")
+    ending = path.suffix.lower()
+    try:
+        if ending == ".parquet":
+            return check(_read_parquet(path), str(path))
+        if ending == ".gz":
+            with gzip.open(path) as stream:
+                content = stream.read()
+        elif ending == ".zip":
+            content = _only_member(path)
+        else:
+            content = path.read_bytes()
+    except (EOFError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, OSError) as error:
+        reason = str(error).strip() or type(error).__name__
+        raise DataError(
+            f"{path}: cannot be read as {ending[1:]} ({reason}); expected a whole file"
+        ) from error
+    return check(_parse(content, str(path)), str(path), first_line=2)
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    import pyarrow
+
+    try:
+        return pd.read_parquet(path)
+    except pyarrow.ArrowException as error:
+        raise DataError(
+            f"{path}: cannot be read as Parquet ({_one_line(error)}); expected a whole file"
+        ) from error
+
+
+def _only_member(path: Path) -> bytes:
+    with zipfile.ZipFile(path) as archive:
+        files = [info for info in archive.infolist() if not info.is_dir()]
+        if len(files) != 1:
+            names = ", ".join(info.filename for info in files) or "nothing"
+            raise DataError(f"{path}: holds {names}; expected one CSV file")
+        try:
+            return archive.read(files[0])
+        except RuntimeError as error:  # encrypted
+            raise DataError(f"{path}: {_one_line(error)}") from error
+
+
+def _parse(content: bytes, source: str) -> pd.DataFrame:
+    if not content.strip():
+        raise DataError(f"{source}: the file is empty; expected a header and rows")
+    # pandas skips a row that is one blank field wide only if told to, and turns a file whose
+    # rows are all longer than its header into one with an index: both would hide rows.
+    if content.endswith(b"\n"):
+        content = content.rstrip(b"\r\n") + b"\n"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                io.BytesIO(content),
+                encoding="utf-8-sig",
+                index_col=False,
+                skip_blank_lines=False,
+                low_memory=False,
+                **_CORRECTLY_ROUNDED,
+            )
+    except pd.errors.ParserWarning as error:
+        raise DataError(
+            f"{source}: line 2 has more fields than the header; expected {len(COLUMNS)} fields"
+        ) from error
+    except pd.errors.ParserError as error:
+        ragged = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
+        reason = (
+            f"line {ragged[2]} has {ragged[3]} fields; expected {ragged[1]}"
+            if ragged
+            else f"cannot be read as CSV ({_one_line(error)})"
+        )
+        raise DataError(f"{source}: {reason}") from error
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise DataError(
+            f"{source}: line {line} is not UTF-8 text (byte {error.object[error.start]:#04x}); "
+            "expected a CSV file"
+        ) from error
+    # pandas renames a repeated column to `V1.1`: give the check the names of the file.
+    header = pd.read_csv(
+        io.BytesIO(content), encoding="utf-8-sig", header=None, nrows=1, dtype=str
+    ).iloc[0]
+    frame.columns = [str(name).strip() for name in header]
+    return frame
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

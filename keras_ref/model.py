@@ -1,0 +1,109 @@
+"""The tutorial's network, as the tutorial writes it.
+
+Ported from TensorFlow's "Classification on imbalanced data"
+(tensorflow.org/tutorials/structured_data/imbalanced_data), with one change: the tutorial
+passes `bias_initializer=None` for "no prior", and Keras then draws that bias from
+Glorot-uniform instead of starting it at zero. Here it is zero, as the tutorial means it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+__all__ = ["get_weights", "initial_weights", "make_model", "set_weights"]
+
+
+def make_model(
+    in_features: int = 29,
+    hidden_units: int = 16,
+    dropout: float = 0.5,
+    output_bias: float | None = None,
+    seed: int | None = None,
+) -> keras.Sequential:
+    """Builds the network with fresh layer names (`dense`, `dropout`, `dense_1`).
+
+    Args:
+        in_features: width of a feature row.
+        hidden_units: width of the hidden layer.
+        dropout: share of hidden units dropped in training, 0 to 1.
+        output_bias: start of the output bias, zero if None.
+        seed: what `keras.utils.set_random_seed` gets before the layers are made.
+    """
+    keras.backend.clear_session()  # layer names count upwards for the life of a process
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
+    bias_initializer = "zeros" if output_bias is None else keras.initializers.Constant(output_bias)
+    return keras.Sequential(
+        [
+            keras.layers.Input((in_features,)),
+            keras.layers.Dense(hidden_units, activation="relu"),
+            keras.layers.Dropout(dropout),
+            keras.layers.Dense(1, activation="sigmoid", bias_initializer=bias_initializer),
+        ]
+    )
+
+
+def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
+    """The weights by name, `layer/weight` (`dense/kernel`, …), as copies."""
+    return {
+        f"{layer.name}/{weight.name}": np.array(weight)
+        for layer in model.layers
+        for weight in layer.weights
+        if weight.trainable
+    }
+
+
+def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
+    """Copies weights in by name.
+
+    Raises:
+        ValueError: a name is missing or unexpected, or a shape or dtype differs; all are
+            named at once and nothing is copied.
+    """
+    targets = {
+        f"{layer.name}/{weight.name}": weight
+        for layer in model.layers
+        for weight in layer.weights
+        if weight.trainable
+    }
+    faults = [f"{name} is missing" for name in sorted(targets.keys() - weights.keys())]
+    faults += [f"{name} is unexpected" for name in sorted(weights.keys() - targets.keys())]
+    for name in sorted(targets.keys() & weights.keys()):
+        came = (weights[name].shape, str(weights[name].dtype))
+        expected = (tuple(targets[name].shape), targets[name].dtype)
+        if came != expected:
+            faults.append(f"{name} came as {came}, expected {expected}")
+    if faults:
+        raise ValueError("Keras weights do not fit: " + "; ".join(faults))
+    for name, target in targets.items():
+        target.assign(weights[name])
+
+
+def initial_weights(
+    in_features: int = 29,
+    hidden_units: int = 16,
+    dropout: float = 0.5,
+    output_bias: float | None = None,
+    seed: int | None = None,
+) -> dict[str, np.ndarray]:
+    """The weights that a new model starts with (arguments as `make_model`)."""
+    return get_weights(make_model(in_features, hidden_units, dropout, output_bias, seed))
+
+
+def copy_through(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Sets weights into a model of their sizes and reads them back."""
+    in_features, hidden_units = weights["dense/kernel"].shape
+    model = make_model(in_features, hidden_units)
+    set_weights(model, weights)
+    return get_weights(model)
+
+
+def untouched_tutorial_bias(seed: int) -> np.ndarray:
+    """The output bias that the tutorial's own `bias_initializer=None` starts with."""
+    keras.utils.set_random_seed(seed)
+    layer = keras.layers.Dense(1, activation="sigmoid", bias_initializer=None)
+    layer.build((None, 16))
+    return np.array(layer.bias)

@@ -1,0 +1,1 @@
+"""The proof: the one room that knows the other three."""

@@ -1,0 +1,133 @@
+"""The process border: Keras answers from one spawned child.
+
+The process that imports torch never imports TensorFlow: with the ordinary Linux
+wheels (torch with triton) the two abort each other. This file is what the child
+imports first, so it imports neither.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import multiprocessing
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from types import TracebackType
+from typing import Any
+
+__all__ = ["KerasProcess", "KerasUnavailableError"]
+
+
+class KerasUnavailableError(RuntimeError):
+    """The reference cannot be run: TensorFlow is missing or its process died."""
+
+
+def _prepare_child() -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    # Each stage is a model of its own here, which TensorFlow takes for needless retracing.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    # TensorFlow writes banners straight to file descriptor 2 while it loads, whatever its
+    # log level, and would tear the progress bar. What it says is shown if loading fails.
+    with tempfile.TemporaryFile() as noise:
+        stderr = os.dup(2)
+        os.dup2(noise.fileno(), 2)
+        try:
+            import keras
+
+            keras.ops.zeros(1)
+        except ModuleNotFoundError:
+            pass  # the first call raises it again, where it can be reported
+        except BaseException:
+            noise.seek(0)
+            os.write(stderr, noise.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def _call_reference(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    module_name, function_name = name.rsplit(".", 1)
+    function = getattr(importlib.import_module(f"keras_ref.{module_name}"), function_name)
+    result = function(*args, **kwargs)
+    if "torch" in sys.modules and os.environ["KERAS_BACKEND"] != "torch":
+        raise RuntimeError(f"keras_ref.{name} brought torch into the Keras process")
+    return result
+
+
+class KerasProcess:
+    """One child process in which `keras_ref` runs, started at the first call.
+
+    Arguments and results cross the border by pickle: NumPy arrays and plain
+    Python values only.
+
+    Example:
+        >>> with KerasProcess() as keras:
+        ...     keras.call("versions.versions")
+    """
+
+    def __init__(self) -> None:
+        self._executor = ProcessPoolExecutor(
+            max_workers=1,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_prepare_child,
+        )
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Starts an importable function in the child and returns its future."""
+        return self._executor.submit(function, *args, **kwargs)
+
+    def start(self) -> Future[Any]:
+        """Starts the child and returns the future of its versions, for `wait`."""
+        return self.submit(_call_reference, "versions.versions", (), {})
+
+    def wait(self, future: Future[Any]) -> Any:
+        """The result of a call to the reference.
+
+        Raises:
+            KerasUnavailableError: Keras or TensorFlow is not installed, or the child died.
+        """
+        try:
+            return future.result()
+        except ModuleNotFoundError as error:
+            raise KerasUnavailableError(
+                f"the Keras reference needs {error.name}, which is not installed; "
+                "install the extra: pip install -e '.[keras]'"
+            ) from error
+        except BrokenProcessPool as error:
+            raise KerasUnavailableError(
+                "the Keras process died; its last words are above"
+            ) from error
+
+    def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Runs `keras_ref.<name>(*args, **kwargs)` in the child and returns its result.
+
+        Args:
+            name: module and function below `keras_ref`, for example `"model.initial_weights"`.
+            *args: positional arguments, NumPy arrays or plain Python values.
+            **kwargs: keyword arguments, likewise.
+
+        Raises:
+            KerasUnavailableError: Keras or TensorFlow is not installed, or the child died.
+        """
+        return self.wait(self.submit(_call_reference, name, args, kwargs))
+
+    def close(self) -> None:
+        """Ends the child."""
+        self._executor.shutdown()
+
+    def __enter__(self) -> KerasProcess:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,92 @@
+"""The report as a person reads it, and as data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from parity_tests.agreement import StageResult
+
+__all__ = ["as_json", "print_report"]
+
+
+def as_json(
+    results: list[StageResult], data: dict[str, Any], versions: dict[str, str]
+) -> dict[str, Any]:
+    """The report as plain data; numbers that JSON lacks (NaN, infinity) become null."""
+
+    def plain(value: Any) -> Any:
+        return None if isinstance(value, float) and not np.isfinite(value) else value
+
+    return {
+        "verdict": "agree" if all(result.agree for result in results) else "differ",
+        "data": data,
+        "versions": versions,
+        "stages": [
+            {name: plain(value) for name, value in result.as_json().items()} for result in results
+        ],
+    }
+
+
+def print_report(
+    results: list[StageResult],
+    data: dict[str, Any],
+    versions: dict[str, str],
+    console: Console | None = None,
+) -> None:
+    """Prints the table, then where it breaks, then the verdict in one line."""
+    console = console or Console()
+    console.print(
+        f"{data['source']}: {data['rows']:,} rows, {data['positives']:,} positives", highlight=False
+    )
+    console.print(", ".join(f"{k} {v}" for k, v in versions.items()), style="dim", highlight=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("stage", overflow="fold")
+    table.add_column("kind")
+    for heading in ("max |Δ|", "ULP", "bitwise =", "allowance"):
+        table.add_column(heading, justify="right")
+    table.add_column("verdict")
+    heading = ""
+    for result in results:
+        group, colon, stage = result.stage.rpartition(": ")
+        if group and group != heading:
+            table.add_row(Text(group, "bold"))
+        heading = group
+        table.add_row(
+            f"  {stage}" if colon else stage,
+            result.kind,
+            f"{result.max_abs:.1e}" if result.max_abs else "0",
+            _count(result.max_ulp),
+            _share(result.bitwise_equal),
+            "" if result.allowance_used is None else _share(result.allowance_used),
+            Text("agree", "green") if result.agree else Text("DIFFER", "bold red"),
+        )
+    console.print(table)
+    broken = [result for result in results if not result.agree]
+    for result in broken:
+        console.print(f"{result.stage}: {result.detail}", style="red", highlight=False)
+    if broken:
+        console.print(
+            f"The frameworks differ in {len(broken)} of {len(results)} stages.", style="bold red"
+        )
+    else:
+        console.print(f"The frameworks agree in all {len(results)} stages.", style="bold green")
+
+
+def _count(n: int) -> str:
+    return "∞" if n == np.iinfo(np.int64).max else f"{n:,}" if n < 10**7 else f"{n:.0e}"
+
+
+def _share(share: float) -> str:
+    if not np.isfinite(share):
+        return "∞"
+    # Rounded towards the middle: 100 % and 0 % mean just that.
+    if 0 < share < 0.0005:
+        return "<0.1 %"
+    if 0.9995 <= share < 1:
+        return ">99.9 %"
+    return f"{share:.1%}".replace("%", " %") if share < 100 else f"{share:.1e} ×"

@@ -1,0 +1,172 @@
+"""FraudClassifier is an ordinary PyTorch module and starts as Keras's model starts."""
+
+from __future__ import annotations
+
+import copy
+import io
+import math
+import pickle
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from parity_tests.probes import exact_probe
+from parity_tests.torch_side import classifier
+from torch_impl import FraudClassifier, prior_log_odds
+
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+@pytest.fixture
+def features() -> torch.Tensor:
+    return torch.randn(33, 29, generator=torch.Generator().manual_seed(0))
+
+
+def test_forward_gives_logits_and_predict_proba_their_sigmoid(features: torch.Tensor) -> None:
+    """Both are (N, 1); a probability is the sigmoid of the logit, to the bit."""
+    model = FraudClassifier().eval()
+    logits = model(features)
+    assert logits.shape == (33, 1)
+    assert torch.equal(model.predict_proba(features), torch.sigmoid(logits))
+
+
+def test_predict_proba_never_drops_units_and_leaves_the_mode_alone(features: torch.Tensor) -> None:
+    """In training mode too, and with one submodule in another mode than the rest."""
+    model = FraudClassifier()
+    model.hidden.eval()
+    once, again = model.predict_proba(features), model.predict_proba(features)
+    assert torch.equal(once, again)
+    assert not once.requires_grad
+    assert (model.training, model.hidden.training, model.dropout.training) == (True, False, True)
+    assert not torch.equal(model(features), model(features)), "training drops units"
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5, 1.0])
+def test_dropout_rate_is_the_given_one(dropout: float) -> None:
+    """That share of hidden units is dropped in training, the rest scaled by its inverse."""
+    model = FraudClassifier(1, 100_000, dropout)
+    kept = model.dropout(torch.ones(100_000))
+    scaled = {0.0: {1.0}, 0.5: {0.0, 2.0}, 1.0: {0.0}}[dropout]
+    assert set(kept.tolist()) == scaled
+    deviations = 6 * math.sqrt(dropout * (1 - dropout) / 100_000)  # six standard errors
+    assert abs((kept == 0).float().mean().item() - dropout) <= deviations
+
+
+@pytest.mark.parametrize(("fan_in", "hidden"), [(29, 16), (29, 29), (7, 300)])
+def test_parameters_start_as_in_keras(fan_in: int, hidden: int) -> None:
+    """Glorot-uniform kernels, a zero hidden bias, the given output bias."""
+    torch.manual_seed(0)
+    model = FraudClassifier(fan_in, hidden, output_bias=-6.5)
+    for layer, fans in ((model.hidden, fan_in + hidden), (model.output, hidden + 1)):
+        limit = math.sqrt(6 / fans)
+        size = layer.weight.abs().max().item()
+        assert 0.7 * limit < size <= np.nextafter(np.float32(limit), np.float32(np.inf))
+    assert not model.hidden.bias.any()
+    assert model.output.bias.tolist() == [-6.5]
+    assert FraudClassifier().output.bias.tolist() == [0.0]
+
+
+def test_prior_log_odds_of_the_real_counts() -> None:
+    """log(492 / 284315), the tutorial's initial bias."""
+    assert f"{prior_log_odds(492, 284_315):.8f}" == "-6.35935934"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        pytest.param(lambda: FraudClassifier(0), "in_features=0", id="no-features"),
+        pytest.param(lambda: FraudClassifier(29, 0), "hidden_units=0", id="no-units"),
+        pytest.param(lambda: FraudClassifier(dropout=1.5), "dropout=1.5", id="rate-above-1"),
+        pytest.param(lambda: FraudClassifier(dropout=math.nan), "dropout=nan", id="rate-nan"),
+        pytest.param(
+            lambda: FraudClassifier(output_bias=math.inf), "output_bias=inf", id="infinite-bias"
+        ),
+        pytest.param(
+            lambda: FraudClassifier()(torch.zeros(3, 30)), r"\(3, 30\); expected \(N, 29\)",
+            id="width-of-the-rows",
+        ),
+        pytest.param(
+            lambda: FraudClassifier().predict_proba(torch.zeros(3, 28)), r"\(3, 28\)",
+            id="width-of-the-rows-to-predict",
+        ),
+        pytest.param(lambda: prior_log_odds(0, 5), "positives=0", id="no-positives"),
+        pytest.param(lambda: prior_log_odds(5, 0), "negatives=0", id="no-negatives"),
+    ],
+)  # fmt: skip
+def test_bad_arguments_get_one_clear_line(make: Callable[[], object], message: str) -> None:
+    """The message says what came and what was expected."""
+    with pytest.raises(ValueError, match=message) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+
+
+def by_state_dict(model: FraudClassifier) -> nn.Module:
+    buffer = io.BytesIO()
+    torch.save(model.state_dict(), buffer)
+    buffer.seek(0)
+    twin = FraudClassifier(model.in_features, model.hidden_units)
+    twin.load_state_dict(torch.load(buffer, weights_only=True))
+    return twin
+
+
+@pytest.mark.parametrize(
+    "duplicate",
+    [
+        pytest.param(copy.deepcopy, id="deepcopy"),
+        pytest.param(lambda m: pickle.loads(pickle.dumps(m)), id="pickle"),
+        pytest.param(by_state_dict, id="state_dict"),
+        pytest.param(
+            lambda m: torch.compile(m, backend="aot_eager", fullgraph=True), id="torch.compile"
+        ),
+        pytest.param(lambda m: torch.export.export(m, (torch.zeros(4, 29),),
+            dynamic_shapes=({0: torch.export.Dim("rows", min=2)},)).module(), id="torch.export"),
+    ],
+)  # fmt: skip
+def test_a_duplicate_gives_the_same_bits(
+    duplicate: Callable[[nn.Module], nn.Module], features: torch.Tensor
+) -> None:
+    """However a PyTorch project copies, stores or compiles the module."""
+    model = FraudClassifier(output_bias=-6.0).eval()
+    twin = duplicate(model)
+    if isinstance(twin, FraudClassifier):
+        twin.eval()
+    assert torch.equal(twin(features), model(features))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("made", ["moved", "constructed"])
+def test_exact_probe_holds_on(device: str, dtype: torch.dtype, made: str) -> None:
+    """Device and precision change nothing in arithmetic that is exact."""
+    probe = exact_probe(11)
+    model = classifier(probe.weights)
+    if made == "moved":
+        model = model.to(device, dtype)
+    else:
+        twin = FraudClassifier(device=device, dtype=dtype)
+        twin.load_state_dict(model.state_dict())
+        model = twin
+    logits = model.eval()(torch.from_numpy(probe.features).to(device, dtype))
+    assert logits.dtype == dtype
+    assert logits.device.type == device
+    np.testing.assert_array_equal(logits.detach().cpu().numpy(), probe.logits)
+
+
+def test_hooks_see_every_stage_and_gradients_reach_every_parameter(features: torch.Tensor) -> None:
+    """A project can look inside and train it like any module."""
+    model, seen = FraudClassifier(), []
+    for name, module in model.named_children():
+        module.register_forward_hook(lambda *_, name=name: seen.append(name))
+    model(features).sum().backward()
+    assert seen == ["hidden", "activation", "dropout", "output"]
+    assert all(p.grad is not None and p.grad.any() for p in model.parameters())
+
+
+def test_model_says_what_it_is() -> None:
+    """`print(model)` shows sizes, rate and prior."""
+    text = repr(FraudClassifier(dropout=0.25, output_bias=-6.35935934))
+    for part in ("in_features=29", "out_features=16", "p=0.25", "-6.35935934"):
+        assert part in text

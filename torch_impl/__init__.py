@@ -1,0 +1,28 @@
+"""The credit-card-fraud network of TensorFlow's imbalanced-data tutorial, in PyTorch.
+
+Example:
+    >>> import torch
+    >>> from torch_impl import FraudClassifier, prior_log_odds
+    >>> model = FraudClassifier(output_bias=prior_log_odds(492, 284_315))
+    >>> model(torch.zeros(2, 29)).shape
+    torch.Size([2, 1])
+"""
+
+from torch_impl.features import FeatureTransform
+from torch_impl.keras_weights import (
+    KERAS_WEIGHT_MAP,
+    WeightRow,
+    load_keras_weights,
+    to_keras_weights,
+)
+from torch_impl.model import FraudClassifier, prior_log_odds
+
+__all__ = [
+    "KERAS_WEIGHT_MAP",
+    "FeatureTransform",
+    "FraudClassifier",
+    "WeightRow",
+    "load_keras_weights",
+    "prior_log_odds",
+    "to_keras_weights",
+]

@@ -1,0 +1,129 @@
+"""The tutorial's fraud network in PyTorch.
+
+Ports the model of TensorFlow's "Classification on imbalanced data"
+(tensorflow.org/tutorials/structured_data/imbalanced_data): Dense 16, ReLU → Dropout 0.5 →
+Dense 1, sigmoid. Two things are as PyTorch has them: `forward` gives logits, since that is
+what a stable loss needs, and a weight has shape (out, in), the transpose of Keras's kernel.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["FraudClassifier", "prior_log_odds"]
+
+
+def prior_log_odds(positives: int, negatives: int) -> float:
+    """Start of the output bias, `log(positives / negatives)`, in float64.
+
+    With it the untrained network predicts the base rate, so that training does not spend
+    its first epochs on learning that fraud is rare.
+
+    Args:
+        positives: number of positive rows, at least 1.
+        negatives: number of negative rows, at least 1.
+
+    Raises:
+        ValueError: a count is below 1.
+    """
+    if positives < 1 or negatives < 1:
+        raise ValueError(
+            f"prior_log_odds: positives={positives}, negatives={negatives}; "
+            "expected both to be at least 1 (the log-odds of one class alone are infinite)"
+        )
+    return math.log(positives / negatives)
+
+
+class FraudClassifier(nn.Module):
+    """Dense, ReLU → Dropout → Dense 1, with logits out.
+
+    Weights start as in Keras: Glorot-uniform kernels, a zero hidden bias, and
+    `output_bias` in the output layer. (`nn.Linear` alone would start all four from a
+    uniform distribution over ±1/sqrt(fan_in).)
+
+    Args:
+        in_features: width of a feature row.
+        hidden_units: width of the hidden layer.
+        dropout: share of hidden units dropped in training, 0 to 1.
+        output_bias: start of the output bias, for example `prior_log_odds(492, 284315)`;
+            zero if None.
+        device: where the parameters are made.
+        dtype: of the parameters, a floating-point type.
+
+    Raises:
+        ValueError: a size is below 1, `dropout` is outside 0 to 1, or `output_bias` is
+            not finite.
+    """
+
+    def __init__(
+        self,
+        in_features: int = 29,
+        hidden_units: int = 16,
+        dropout: float = 0.5,
+        output_bias: float | None = None,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if in_features < 1 or hidden_units < 1:
+            raise ValueError(
+                f"FraudClassifier: in_features={in_features}, hidden_units={hidden_units}; "
+                "expected both to be at least 1"
+            )
+        if not 0 <= dropout <= 1:
+            raise ValueError(f"FraudClassifier: dropout={dropout}; expected a share from 0 to 1")
+        if output_bias is not None and not math.isfinite(output_bias):
+            raise ValueError(f"FraudClassifier: output_bias={output_bias}; expected it finite")
+        self.in_features = in_features
+        self.hidden_units = hidden_units
+        self.output_bias = 0.0 if output_bias is None else float(output_bias)
+        self.hidden = nn.Linear(in_features, hidden_units, device=device, dtype=dtype)
+        self.activation = nn.ReLU()
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(hidden_units, 1, device=device, dtype=dtype)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Starts the parameters afresh, from torch's global random generator."""
+        nn.init.xavier_uniform_(self.hidden.weight)
+        nn.init.zeros_(self.hidden.bias)
+        nn.init.xavier_uniform_(self.output.weight)
+        nn.init.constant_(self.output.bias, self.output_bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, 1) of feature rows (N, in_features).
+
+        Raises:
+            ValueError: the rows have another width.
+        """
+        logits: Tensor = self.output(self.dropout(self._hidden_activations(x)))
+        return logits
+
+    @torch.no_grad()
+    def predict_proba(self, x: Tensor) -> Tensor:
+        """Probabilities (N, 1) of fraud for feature rows (N, in_features).
+
+        As Keras's `predict` it drops no units and tracks no gradient, whatever mode the
+        module is in, and leaves the mode alone.
+
+        Raises:
+            ValueError: the rows have another width.
+        """
+        return torch.sigmoid(self.output(self._hidden_activations(x)))
+
+    def _hidden_activations(self, x: Tensor) -> Tensor:
+        if x.ndim < 1 or x.shape[-1] != self.in_features:
+            raise ValueError(
+                f"FraudClassifier: features came as {tuple(x.shape)}; "
+                f"expected (N, {self.in_features})"
+            )
+        activations: Tensor = self.activation(self.hidden(x))
+        return activations
+
+    def extra_repr(self) -> str:
+        """What `print(model)` shows besides the layers."""
+        return f"output_bias={self.output_bias:.9g}"
