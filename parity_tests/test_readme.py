@@ -1,0 +1,49 @@
+"""What the README shows works, and what it names is there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from parity_tests.__main__ import parse_arguments
+from parity_tests.walls import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_python_example_runs(tmp_path: Path) -> None:
+    """As it stands, in a process of its own."""
+    (example,) = blocks("python")
+    answer = subprocess.run(
+        [sys.executable, "-W", "error", "-c", example], cwd=ROOT, capture_output=True, text=True
+    )
+    assert answer.returncode == 0, answer.stderr
+
+
+@pytest.mark.parametrize("line", blocks("text")[0].splitlines())
+def test_report_command_line_is_understood(line: str) -> None:
+    """Every option shown exists; the report's own tests run it."""
+    command = line.partition("#")[0].split()
+    assert command[:3] == ["python", "-m", "parity_tests"]
+    parse_arguments(command[3:])
+
+
+@pytest.mark.parametrize("test_id", re.findall(r"`(parity_tests/[^`]*::[^`]*)`", README))
+def test_named_proof_exists(test_id: str) -> None:
+    """A row of the migration table without its test proves nothing."""
+    path, _, name = test_id.partition("::")
+    assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("marker", ["report-command", "test-command"])
+def test_set_up_commands_stand_where_ci_finds_them(marker: str) -> None:
+    """`.ci/run` runs the test command from the README itself."""
+    assert re.search(rf"<!-- {marker} -->\n```bash\npython3 -m venv [^\n]*\n```", README)
