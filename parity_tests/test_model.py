@@ -155,6 +155,36 @@ def test_exact_probe_holds_on(device: str, dtype: torch.dtype, made: str) -> Non
     np.testing.assert_array_equal(logits.detach().cpu().numpy(), probe.logits)
 
 
+# torch.compile itself looks at `.grad` of the activations that cross a graph's border.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_compiled_training_draws_the_same_masks_and_does_not_compile_anew(
+    features: torch.Tensor,
+) -> None:
+    """The count of calls is no constant of the graph: twelve steps, two graphs."""
+    model = FraudClassifier(seed=1)
+    twin = copy.deepcopy(model)
+    graphs = []
+
+    def counting(graph: torch.fx.GraphModule, _: object) -> Callable:
+        graphs.append(graph)
+        return graph.forward
+
+    compiled = torch.compile(twin, backend=counting)
+    for _ in range(12):
+        assert torch.equal(compiled(features), model(features))
+    assert len(graphs) == 2
+    assert twin.dropout.calls == 12
+
+
+@pytest.mark.parametrize("dropout", [0.5, 0.0])
+def test_state_dict_is_the_four_weights_with_and_without_a_seed(dropout: float) -> None:
+    """So that a model trained with Keras's stream loads into one that only predicts."""
+    seeded, plain = FraudClassifier(dropout=dropout, seed=3), FraudClassifier()
+    plain.load_state_dict(seeded.state_dict())
+    assert len(seeded.state_dict()) == 4
+    assert torch.equal(plain.hidden.weight, seeded.hidden.weight)
+
+
 def test_hooks_see_every_stage_and_gradients_reach_every_parameter(features: torch.Tensor) -> None:
     """A project can look inside and train it like any module."""
     model, seen = FraudClassifier(), []

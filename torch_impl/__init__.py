@@ -8,7 +8,12 @@ Example:
     torch.Size([2, 1])
 """
 
+from torch_impl.callbacks import Callback, EarlyStopping
+from torch_impl.checkpoint import CheckpointError
 from torch_impl.features import FeatureTransform
+from torch_impl.keras_adam import KerasAdam
+from torch_impl.keras_dropout import KerasDropout
+from torch_impl.keras_metrics import KerasMetrics
 from torch_impl.keras_weights import (
     KERAS_WEIGHT_MAP,
     WeightRow,
@@ -16,13 +21,24 @@ from torch_impl.keras_weights import (
     to_keras_weights,
 )
 from torch_impl.model import FraudClassifier, prior_log_odds
+from torch_impl.training import History, evaluate, fit, predict
 
 __all__ = [
     "KERAS_WEIGHT_MAP",
+    "Callback",
+    "CheckpointError",
+    "EarlyStopping",
     "FeatureTransform",
     "FraudClassifier",
+    "History",
+    "KerasAdam",
+    "KerasDropout",
+    "KerasMetrics",
     "WeightRow",
+    "evaluate",
+    "fit",
     "load_keras_weights",
+    "predict",
     "prior_log_odds",
     "to_keras_weights",
 ]

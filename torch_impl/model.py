@@ -13,6 +13,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from torch_impl.keras_dropout import KerasDropout
+from torch_impl.keras_random import glorot_uniform, layer_seeds
+
 __all__ = ["FraudClassifier", "prior_log_odds"]
 
 
@@ -50,6 +53,9 @@ class FraudClassifier(nn.Module):
         dropout: share of hidden units dropped in training, 0 to 1.
         output_bias: start of the output bias, for example `prior_log_odds(492, 284315)`;
             zero if None.
+        seed: what `keras.utils.set_random_seed` would get, 0 to 2**32 - 1. The initial
+            weights and every dropout mask are then Keras's, bit for bit. If None, both come
+            from torch's global generator.
         device: where the parameters are made.
         dtype: of the parameters, a floating-point type.
 
@@ -65,6 +71,7 @@ class FraudClassifier(nn.Module):
         dropout: float = 0.5,
         output_bias: float | None = None,
         *,
+        seed: int | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -83,15 +90,25 @@ class FraudClassifier(nn.Module):
         self.output_bias = 0.0 if output_bias is None else float(output_bias)
         self.hidden = nn.Linear(in_features, hidden_units, device=device, dtype=dtype)
         self.activation = nn.ReLU()
-        self.dropout = nn.Dropout(dropout)
+        # Keras's layers draw their seeds as they are made: kernel, dropout (unless its rate is
+        # 0), kernel.
+        self.seeds = None if seed is None else layer_seeds(seed, 3 if dropout else 2)
+        self.dropout: nn.Module = (
+            nn.Dropout(dropout) if self.seeds is None else KerasDropout(dropout, self.seeds[1])
+        )
         self.output = nn.Linear(hidden_units, 1, device=device, dtype=dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Starts the parameters afresh, from torch's global random generator."""
-        nn.init.xavier_uniform_(self.hidden.weight)
+        """Starts the parameters afresh, from Keras's stream if the module has a seed."""
+        for layer, position in ((self.hidden, 0), (self.output, -1)):
+            if self.seeds is None:
+                nn.init.xavier_uniform_(layer.weight)
+            else:
+                kernel = glorot_uniform(self.seeds[position], layer.weight.shape[::-1])
+                with torch.no_grad():
+                    layer.weight.copy_(kernel.T)
         nn.init.zeros_(self.hidden.bias)
-        nn.init.xavier_uniform_(self.output.weight)
         nn.init.constant_(self.output.bias, self.output_bias)
 
     def forward(self, x: Tensor) -> Tensor:

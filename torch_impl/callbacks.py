@@ -1,0 +1,164 @@
+"""What may watch a run of `fit`, and stop it."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+__all__ = ["Callback", "EarlyStopping"]
+
+
+class Callback:
+    """Base class: override what is wanted.
+
+    Attributes:
+        stop_training: set it to end the run after the current epoch.
+    """
+
+    stop_training: bool = False
+
+    def on_train_begin(self, model: nn.Module) -> None:
+        """Before the first epoch, of a resumed run too."""
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float], model: nn.Module) -> None:
+        """After each epoch, from 0, with its losses and metrics under Keras's keys."""
+
+    def on_train_end(self, model: nn.Module) -> None:
+        """After the last epoch."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must keep: numbers, strings, None, and tensors under `tensors`."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes back what `state_dict` gave, after `on_train_begin`."""
+
+
+# keras/src/callbacks/monitor_callback.py asks the metric object for its direction.
+_DOWN = ("loss", "cross entropy", "Brier score")
+_UP = ("accuracy", "precision", "recall", "auc", "prc")
+
+
+class EarlyStopping(Callback):
+    """`keras.callbacks.EarlyStopping`, epoch for epoch.
+
+    Stops when `wait >= patience` and it is not the first epoch; with `restore_best_weights`
+    the best weights are restored at the end of the run, also where it was not stopped early
+    (Keras 3; Keras 2 did so only on stopping).
+    Source: keras/src/callbacks/early_stopping.py.
+
+    Args:
+        monitor: a key of the history.
+        min_delta: an improvement is more than this.
+        patience: epochs without one that are waited for.
+        mode: `"min"`, `"max"`, or `"auto"`, by what is monitored.
+        baseline: waiting starts anew only for what improves on this too.
+        restore_best_weights: whether the run ends on its best weights.
+        start_from_epoch: epochs at the start that are not looked at.
+
+    Raises:
+        ValueError: the mode is unknown, or `"auto"` cannot tell a direction.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        min_delta: float = 0.0,
+        patience: int = 0,
+        mode: Literal["auto", "min", "max"] = "auto",
+        baseline: float | None = None,
+        restore_best_weights: bool = False,
+        start_from_epoch: int = 0,
+    ) -> None:
+        name = monitor.removeprefix("val_")
+        if mode not in ("auto", "min", "max"):
+            raise ValueError(f"EarlyStopping: mode={mode!r}; expected 'auto', 'min' or 'max'")
+        if mode == "auto" and name not in _DOWN + _UP:
+            raise ValueError(
+                f"EarlyStopping: monitor={monitor!r} has no direction of its own; "
+                "expected mode='min' or mode='max'"
+            )
+        self.monitor = monitor
+        self.min_delta = abs(min_delta)
+        self.patience = patience
+        self.sign = -1.0 if mode == "min" or (mode == "auto" and name in _DOWN) else 1.0
+        self.baseline = baseline
+        self.restore_best_weights = restore_best_weights
+        self.start_from_epoch = start_from_epoch
+        self._forget()
+
+    def _forget(self) -> None:
+        self.wait = 0
+        self.stopped_epoch = 0
+        self.best: float | None = None
+        self.best_epoch = 0
+        self.best_weights: dict[str, Tensor] | None = None
+        self.stop_training = False
+
+    def on_train_begin(self, model: nn.Module) -> None:
+        """Forgets an earlier run."""
+        self._forget()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float], model: nn.Module) -> None:
+        """Judges the epoch."""
+        current = logs.get(self.monitor)
+        if current is None:
+            warnings.warn(
+                f"early stopping on {self.monitor!r}, which is not there; there are "
+                f"{', '.join(logs)}",
+                stacklevel=2,
+            )
+            return
+        if epoch < self.start_from_epoch:
+            return
+        if self.restore_best_weights and self.best_weights is None:
+            self._keep(model, epoch)
+        self.wait += 1
+        if self._improves(current, self.best):
+            self.best = current
+            self.best_epoch = epoch
+            if self.restore_best_weights:
+                self._keep(model, epoch)
+            if self.baseline is None or self._improves(current, self.baseline):
+                self.wait = 0
+        elif self.wait >= self.patience and epoch > 0:
+            self.stopped_epoch = epoch
+            self.stop_training = True
+
+    def on_train_end(self, model: nn.Module) -> None:
+        """Restores the best weights, if asked to."""
+        if self.restore_best_weights and self.best_weights is not None:
+            model.load_state_dict(self.best_weights)
+
+    def _improves(self, current: float, best: float | None) -> bool:
+        return best is None or self.sign * current - self.min_delta > self.sign * best
+
+    def _keep(self, model: nn.Module, epoch: int) -> None:
+        self.best_epoch = epoch
+        self.best_weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next epoch's verdict depends on."""
+        return {
+            "monitor": self.monitor,
+            "wait": self.wait,
+            "stopped_epoch": self.stopped_epoch,
+            "best": None if self.best is None or math.isnan(self.best) else self.best,
+            "best_is_nan": self.best is not None and math.isnan(self.best),
+            "best_epoch": self.best_epoch,
+            "stop_training": self.stop_training,
+            "tensors": self.best_weights or {},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on where `state_dict` was taken."""
+        self.wait = state["wait"]
+        self.stopped_epoch = state["stopped_epoch"]
+        self.best = math.nan if state["best_is_nan"] else state["best"]
+        self.best_epoch = state["best_epoch"]
+        self.stop_training = state["stop_training"]
+        self.best_weights = dict(state["tensors"]) or None

@@ -1,0 +1,69 @@
+"""Dropout with Keras's own random stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from torch_impl.keras_random import Conversion, dropout_mask
+
+__all__ = ["KerasDropout"]
+
+
+class KerasDropout(nn.Module):
+    """`keras.layers.Dropout(rate, seed=seed)`: the same units, bit for bit.
+
+    Differs from `nn.Dropout` in where the mask comes from alone: a unit's fate is a function
+    of the seed, of how many training calls came before, and of its place in the batch.
+    Source: keras/src/layers/regularization/dropout.py.
+
+    Args:
+        rate: share of units dropped in training, 0 to 1.
+        seed: the layer's, as given or as `layer_seeds` draws it.
+        conversion: `"xla"` for a reference under `jit_compile=True`.
+
+    Attributes:
+        calls: training calls so far, which Keras keeps in the layer's seed state. It is no
+            part of the `state_dict`, so that a model's `state_dict` is its weights alone:
+            store it beside them to resume a run (`torch_impl.fit` does).
+
+    Raises:
+        ValueError: the rate is outside 0 to 1.
+    """
+
+    def __init__(self, rate: float, seed: int, conversion: Conversion = "op") -> None:
+        super().__init__()
+        if not 0 <= rate <= 1:
+            raise ValueError(f"KerasDropout: rate={rate}; expected a share from 0 to 1")
+        self.rate = rate
+        self.seed = seed
+        self.conversion = conversion
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drops and scales units of (N, units) in training; else the identity."""
+        if not self.training or self.rate == 0:
+            return x
+        if self.rate == 1:  # Keras draws nothing then, and does not count the call
+            return torch.zeros_like(x)
+        if torch.compiler.is_compiling():
+            # torch.compile would take the count of calls for a constant and compile anew at
+            # every step. The decorator form of this would import the compiler with the
+            # package, which doubles the time that importing torch takes.
+            drop: Callable[[Tensor], Tensor] = torch.compiler.disable(self._drop)  # type: ignore[no-untyped-call]
+            return drop(x)
+        return self._drop(x)
+
+    def _drop(self, x: Tensor) -> Tensor:
+        rows, units = x.shape
+        mask = dropout_mask(
+            self.seed, self.calls, self.rate, range(rows), units, self.conversion, x.device
+        )
+        self.calls += 1
+        return torch.where(mask, x * (1 / (1 - self.rate)), 0)
+
+    def extra_repr(self) -> str:
+        """What `print(model)` shows."""
+        return f"rate={self.rate}, seed={self.seed}"

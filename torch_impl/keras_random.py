@@ -1,0 +1,320 @@
+"""TensorFlow's random stream, as Keras uses it, bit for bit.
+
+Every number that the reference draws on Keras's TensorFlow backend comes from one
+function, Philox4x32-10: a block cipher in miniature that turns a counter and a key into
+four random 32-bit words (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
+SC 2011). It has no state. Word i of a stream is a function of i, so any slice of a stream
+is computed alone, on any device, in any order.
+
+Reproduces, from the bottom up, TensorFlow's `core/lib/random/philox_random.h`,
+`core/kernels/stateless_random_ops.cc` and `random_shuffle_op.cc`, and Keras's
+`src/backend/tensorflow/random.py`, `src/random/seed_generator.py`,
+`src/initializers/random_initializers.py` and
+`src/trainers/data_adapters/array_data_adapter.py`.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "dropout_mask",
+    "glorot_uniform",
+    "layer_seeds",
+    "philox4x32",
+    "random_bits",
+    "shuffle_permutation",
+    "stream_start",
+    "uniform",
+]
+
+Device: TypeAlias = torch.device | str | None
+Conversion: TypeAlias = Literal["op", "xla"]
+Word: TypeAlias = Any  # 32 bits: an integer, or an int64 tensor of them
+
+_MASK32 = 0xFFFFFFFF
+_ROUNDS = 10
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_KEY_STEPS = (0x9E3779B9, 0xBB67AE85)  # the golden ratio and sqrt(3) - 1, as 32-bit fractions
+_SCRAMBLE_KEY = (0x3EC8F720, 0x02461E29)
+
+
+def philox4x32(
+    counter: tuple[Word, Word, Word, Word], key: tuple[Word, Word]
+) -> tuple[Word, Word, Word, Word]:
+    """The block function: four 32-bit words from a counter and a key.
+
+    Each round multiplies two words by constants and mixes the high and low halves of the
+    64-bit products into the other two. The same lines serve integers and tensors: an int64
+    tensor keeps the 64 bits of a product, and a right shift followed by the mask reads its
+    high half whatever its sign.
+
+    Args:
+        counter: four words in [0, 2**32), integers or int64 tensors of one shape.
+        key: two such words.
+
+    Returns:
+        Four words: integers if all words came as integers, else int64 tensors.
+    """
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(_ROUNDS):
+        product0 = c0 * _MULTIPLIERS[0]
+        product1 = c2 * _MULTIPLIERS[1]
+        # In place on tensors; what lies above 32 bits in c1 and c3 is masked away with the rest.
+        c0 = product1 >> 32
+        c0 ^= c1
+        c0 ^= k0
+        c0 &= _MASK32
+        c2 = product0 >> 32
+        c2 ^= c3
+        c2 ^= k1
+        c2 &= _MASK32
+        c1, c3 = product1, product0
+        k0 = (k0 + _KEY_STEPS[0]) & _MASK32
+        k1 = (k1 + _KEY_STEPS[1]) & _MASK32
+    return c0, c1 & _MASK32, c2, c3 & _MASK32
+
+
+def random_bits(seed: tuple[int, int], count: int, start: int = 0, device: Device = None) -> Tensor:
+    """Words start … start + count - 1 of the stream of a stateless TensorFlow op.
+
+    Args:
+        seed: the op's `seed=[s0, s1]`, each an integer of 64 bits, signed or not.
+        count: number of words.
+        start: index of the first word; it need not be a multiple of four.
+        device: where the words are computed.
+
+    Returns:
+        int64 (count,), each in [0, 2**32).
+
+    Raises:
+        ValueError: `count` or `start` is negative.
+    """
+    # A first block turns the seed into the key and the upper half of the counter, so that
+    # neighbouring seeds give unrelated streams.
+    key0, key1, upper0, upper1 = philox4x32((*_halves(seed[0]), *_halves(seed[1])), _SCRAMBLE_KEY)
+    return _stream((key0, key1), (upper0, upper1), count, start, device)
+
+
+def uniform(
+    seed: tuple[int, int],
+    shape: Sequence[int],
+    start: int = 0,
+    conversion: Conversion = "op",
+    device: Device = None,
+) -> Tensor:
+    """What `tf.random.stateless_uniform(shape, seed)` gives: float32 in [0, 1).
+
+    23 random bits become the mantissa of a float in [1, 2), and 1 is subtracted.
+
+    Args:
+        seed: the op's `seed=[s0, s1]`.
+        shape: of the result.
+        start: index of the first element in the stream; a slice of a larger result is
+            computed alone by its start and shape.
+        conversion: which bits. `"op"` takes the low 23 of each word, as TensorFlow's
+            kernels do op by op and in graphs; `"xla"` the high 23, as the compiler does
+            under `jit_compile=True`.
+        device: where the numbers are computed.
+
+    Raises:
+        ValueError: `conversion` is neither, or `start` is negative.
+    """
+    return _mantissas(seed, shape, start, conversion, device).float() * 2.0**-23
+
+
+def glorot_uniform(seed: int, shape: Sequence[int], device: Device = None) -> Tensor:
+    """What `keras.initializers.GlorotUniform(seed)(shape)` gives, in Keras's layout.
+
+    Args:
+        seed: the initializer's, an integer that fits int64.
+        shape: (fan_in, fan_out) of a kernel (the transpose of a torch weight), or (n,),
+            which Keras takes for fan_in = fan_out = n.
+        device: where the numbers are computed.
+
+    Returns:
+        float32 of that shape, in [-limit, limit) with limit = sqrt(6 / (fan_in + fan_out)).
+
+    Raises:
+        ValueError: `shape` has other than one or two axes, or `seed` does not fit.
+    """
+    if len(shape) not in (1, 2):
+        raise ValueError(f"shape is {tuple(shape)}, expected (fan_in, fan_out) or (n,)")
+    fan_in, fan_out = shape[0], shape[-1]
+    limit = math.sqrt(6.0 / max(2, fan_in + fan_out))
+    u = uniform((_keras_seed(seed), 0), shape, device=device)
+    limit32 = torch.tensor(limit, dtype=torch.float32, device=u.device)
+    return u * (limit32 + limit32) - limit32
+
+
+def dropout_mask(
+    seed: int,
+    step: int,
+    rate: float,
+    rows: range,
+    units: int,
+    conversion: Conversion = "op",
+    device: Device = None,
+) -> Tensor:
+    """Which units `keras.layers.Dropout(rate, seed=seed)` keeps: True where kept.
+
+    The layer multiplies what it keeps by `1 / (1 - rate)`, rounded to float32.
+
+    Args:
+        seed: the layer's, an integer that fits int64 (see `layer_seeds` for a layer made
+            without one).
+        step: how many training calls the layer had before this one.
+        rate: share of units dropped, 0 to 1. At 0 and 1 Keras draws nothing and does not
+            count the call.
+        rows: consecutive rows of the batch, `range(batch_size)` for all of them. The mask
+            of a row does not depend on the size of its batch.
+        units: width of a row.
+        conversion: `"xla"` if the reference runs under `jit_compile=True`, see `uniform`.
+        device: where the mask is computed.
+
+    Returns:
+        bool (len(rows), units).
+
+    Raises:
+        ValueError: `rate` is outside [0, 1], `rows` is not consecutive from 0 or later,
+            `step` is negative, or `seed` or `step` does not fit int64.
+    """
+    if not 0 <= rate <= 1:
+        raise ValueError(f"rate is {rate}, expected 0 to 1")
+    if rows.step != 1 or rows.start < 0:
+        raise ValueError(f"rows is {rows}, expected consecutive rows from 0 or later")
+    if step < 0:
+        raise ValueError(f"step is {step}, expected 0 or more")
+    shape = (len(rows), units)
+    if rate in (0, 1):
+        return torch.full(shape, rate == 0, device=device)
+    stream = (_keras_seed(seed), _keras_seed(step))
+    mantissas = _mantissas(stream, shape, rows.start * units, conversion, device)
+    # u ≥ rate in float32, to which Keras rounds the rate, without making the floats.
+    return mantissas >= math.ceil(torch.tensor(rate, dtype=torch.float32).item() * 2**23)
+
+
+def shuffle_permutation(seed: int, n: int) -> Tensor:
+    """The order in which `fit(shuffle=True)` takes n rows after `set_random_seed(seed)`.
+
+    Keras shuffles in a `tf.data` map that starts anew with every epoch, so the order is
+    the same in all of them: batch b of size B takes rows `permutation[b * B : (b + 1) * B]`.
+
+    Args:
+        seed: what `keras.utils.set_random_seed` got, 0 to 2**32 - 1.
+        n: number of rows.
+
+    Returns:
+        int64 (n,) on the CPU, each row once.
+
+    Raises:
+        ValueError: `seed` is outside its range, or `n` is negative.
+    """
+    _check_global_seed(seed)
+    if n < 0:
+        raise ValueError(f"n is {n}, expected 0 or more")
+    # TensorFlow keeps its global seed below 2**31 - 1. A graph's first random op has op
+    # seed 0, but the pair (0, 0) means "unseeded" there and is stepped around.
+    key = seed % (2**31 - 1)
+    op_seed = 0 if key else 2**31 - 1
+    bits = _stream(_halves(key), _halves(op_seed), max(n - 1, 0))
+    # Fisher-Yates: place i gets one of the n - i rows not yet placed. Swaps depend on each
+    # other, so they run in a plain loop; a Python list makes that quick.
+    partners = (torch.arange(n - 1) + bits % torch.arange(n, 1, -1)).tolist() if n > 1 else []
+    order = list(range(n))
+    for i, partner in enumerate(partners):
+        order[i], order[partner] = order[partner], order[i]
+    return torch.tensor(order, dtype=torch.int64)
+
+
+def layer_seeds(seed: int, count: int) -> list[int]:
+    """The seeds that Keras draws, in order, after `keras.utils.set_random_seed(seed)`.
+
+    A random initializer or a Dropout made without a seed takes the next one when it is
+    constructed. For Dense, Dropout, Dense these are the first kernel's, the dropout's and
+    the second kernel's. Zeros and constant initializers take none, and neither does
+    `Dropout(0)`. `Dense(bias_initializer=None)` means Glorot-uniform and takes one when the
+    layer is built: in a `Sequential` that is after all its layers were constructed.
+
+    Args:
+        seed: what `set_random_seed` got, 0 to 2**32 - 1.
+        count: how many draws.
+
+    Returns:
+        Integers from 1 to 10**9.
+
+    Raises:
+        ValueError: `seed` is outside its range.
+    """
+    _check_global_seed(seed)
+    generator = random.Random(seed)
+    return [generator.randint(1, int(1e9)) for _ in range(count)]
+
+
+def stream_start(seed: int, first_step: int, steps: int) -> Tensor:
+    """Where the mask streams of successive training calls start.
+
+    Args:
+        seed: the dropout layer's.
+        first_step: count of the first call.
+        steps: how many calls.
+
+    Returns:
+        int64 (steps, 4): for each call the two words of the key, and the upper two of the
+        counter, from which `dropout_mask` draws.
+    """
+    counts = torch.tensor([_keras_seed(step) for step in range(first_step, first_step + steps)])
+    seed_words = _halves(_keras_seed(seed))
+    words = philox4x32((*seed_words, counts & _MASK32, counts >> 32), _SCRAMBLE_KEY)
+    return torch.stack(words, dim=-1)
+
+
+def _mantissas(
+    seed: tuple[int, int], shape: Sequence[int], start: int, conversion: Conversion, device: Device
+) -> Tensor:
+    """The 23 bits of each uniform number, int64."""
+    if conversion not in ("op", "xla"):
+        raise ValueError(f"conversion is {conversion!r}, expected 'op' or 'xla'")
+    if conversion == "xla":
+        seed = seed[0] & _MASK32, seed[1] & _MASK32  # the compiler drops the upper halves
+    bits = random_bits(seed, math.prod(shape), start, device)
+    return (bits & 0x7FFFFF if conversion == "op" else bits >> 9).reshape(tuple(shape))
+
+
+def _halves(word64: int) -> tuple[int, int]:
+    return word64 & _MASK32, (word64 >> 32) & _MASK32
+
+
+def _stream(
+    key: tuple[int, int],
+    upper: tuple[int, int],
+    count: int,
+    start: int = 0,
+    device: Device = None,
+) -> Tensor:
+    """Words of the blocks at counters (i low, i high, *upper), for i = 0, 1, 2, and so on."""
+    if count < 0 or start < 0:
+        raise ValueError(f"count is {count} and start {start}, expected 0 or more")
+    first, skipped = divmod(start, 4)
+    block = torch.arange(first, -(-(start + count) // 4), device=device)
+    words = philox4x32((block & _MASK32, block >> 32, *upper), key)
+    return torch.stack(words, dim=-1).flatten()[skipped : skipped + count]
+
+
+def _keras_seed(value: int) -> int:
+    """Keras holds seeds as int64 and hands TensorFlow their remainder in int32."""
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"seed or step is {value}, expected an integer that fits int64")
+    return value % (2**31 - 2)
+
+
+def _check_global_seed(seed: int) -> None:
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed is {seed}, expected 0 to 2**32 - 1 as for set_random_seed")

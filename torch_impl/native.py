@@ -1,0 +1,234 @@
+"""The compiled training epoch: `native_epoch.cpp`, built by the system's compiler at first use.
+
+One call runs a whole epoch, so that neither Python nor a framework's dispatch stands between
+the steps. It computes what the eager path computes, masks included, in Keras's order.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import math
+import os
+import platform
+import subprocess
+import tempfile
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from torch_impl.keras_adam import KerasAdam
+from torch_impl.keras_dropout import KerasDropout
+from torch_impl.keras_random import stream_start
+from torch_impl.model import FraudClassifier
+
+__all__ = ["NativeEpoch"]
+
+_SOURCE = Path(__file__).with_name("native_epoch.cpp")
+
+# Never -ffast-math: it reorders sums and drops NaN. The last two only forget errno and
+# floating-point traps, without which the loops do not vectorise.
+_FLAGS = (
+    "-std=c++17", "-O3", "-march=native", "-shared", "-fPIC",
+    "-fno-math-errno", "-fno-trapping-math",
+)  # fmt: skip
+
+TOTALS = np.dtype(
+    [("loss", "f8"), ("weighted_loss", "f8"), ("squared_error", "f8")]
+    + [(name, "i8") for name in ("tp", "fp", "tn", "fn")]
+    + [("buckets", "i8", (2, 199))]
+)
+"""`struct Totals` of the C++ source."""
+
+
+class NativeEpoch:
+    """Epochs of one model, optimizer and shuffled data set.
+
+    Reads and writes the module's parameters, the optimizer's state and the dropout's count,
+    so that native and eager epochs may follow each other.
+
+    Args:
+        model: a seeded classifier in float32 on the CPU.
+        optimizer: of its four parameters.
+        library: built for the model's sizes.
+    """
+
+    def __init__(self, model: FraudClassifier, optimizer: KerasAdam, library: ctypes.CDLL) -> None:
+        self._model, self._optimizer, self._library = model, optimizer, library
+
+    @classmethod
+    def create(
+        cls, model: nn.Module, optimizer: torch.optim.Optimizer, rows: Tensor
+    ) -> NativeEpoch | None:
+        """The compiled epoch of this run.
+
+        None where the run is not the plain recipe that the C++ source knows, and, with one
+        warning, where it is but no compiler is there.
+        """
+        if not (type(model) is FraudClassifier and type(optimizer) is KerasAdam):
+            return None
+        parameters, drop = _parameters(model), model.dropout
+        plain = (
+            type(drop) is KerasDropout
+            and drop.rate < 1
+            and model.hidden_units % 8 == 0  # a row of the mask must be whole vectors
+            and rows.device.type == "cpu"
+            and all(p.dtype == torch.float32 and p.requires_grad for p in parameters)
+            and len(optimizer.param_groups) == 1
+            and {id(p) for p in optimizer.param_groups[0]["params"]} == {id(p) for p in parameters}
+            and len({int(optimizer.state_of(p)["step"]) for p in parameters}) == 1
+            and (type(model.activation), type(model.hidden)) == (nn.ReLU, nn.Linear)
+            and type(model.output) is nn.Linear
+            and not any(_hooked(module) for module in model.modules())
+        )
+        library = _build(model.in_features, model.hidden_units) if plain else None
+        return None if library is None else cls(model, optimizer, library)
+
+    def train(
+        self, rows: Tensor, labels: Tensor, weights: Tensor | None, batch_size: int, metrics: bool
+    ) -> NDArray[Any]:
+        """Runs one epoch and gives its sums.
+
+        Args:
+            rows: float32 (N, F), contiguous, in training order.
+            labels: float32 (N, 1).
+            weights: float32 (N, 1) or None.
+            batch_size: rows per step.
+            metrics: whether more than the loss is added up.
+
+        Returns:
+            A record of `TOTALS`.
+        """
+        model, drop = self._model, self._model.dropout
+        assert isinstance(drop, KerasDropout)
+        group = self._optimizer.param_groups[0]
+        beta1, beta2 = group["betas"]
+        adam = np.array(
+            [group["lr"], beta1, beta2, 1 - beta1, 1 - beta2, group["eps"]], dtype=np.float32
+        )
+        steps = -(-len(rows) // batch_size)
+        parameters = _parameters(model)
+        states = [self._optimizer.state_of(p) for p in parameters]
+        done = int(states[0]["step"])
+        w = _packed(parameters)
+        m = _packed([state["momentum"] for state in states])
+        v = _packed([state["velocity"] for state in states])
+        streams = stream_start(drop.seed, drop.calls, steps).numpy().astype(np.uint32)
+        totals = np.zeros((), TOTALS)
+        self._library.train_epoch(
+            _pointer(rows.numpy()),
+            _pointer(labels.numpy()),
+            None if weights is None else _pointer(weights.numpy()),
+            ctypes.c_int64(len(rows)),
+            ctypes.c_int64(batch_size),
+            _pointer(w),
+            _pointer(m),
+            _pointer(v),
+            ctypes.c_int64(done),
+            _pointer(adam),
+            _pointer(streams),
+            0 if drop.conversion == "xla" else 9,
+            ctypes.c_uint32(math.ceil(float(np.float32(drop.rate)) * 2**23)),
+            ctypes.c_float(1 / (1 - drop.rate)),
+            int(metrics),
+            _pointer(totals),
+        )
+        _unpack(w, parameters)
+        _unpack(m, [state["momentum"] for state in states])
+        _unpack(v, [state["velocity"] for state in states])
+        for state in states:
+            state["step"] += steps
+        if drop.rate > 0:
+            drop.calls += steps
+        return totals
+
+    def evaluate(self, rows: Tensor, labels: Tensor) -> NDArray[Any]:
+        """Sums over rows without dropout, as a record of `TOTALS`."""
+        totals, w = np.zeros((), TOTALS), _packed(_parameters(self._model))
+        self._library.evaluate(
+            _pointer(rows.numpy()),
+            _pointer(labels.numpy()),
+            ctypes.c_int64(len(rows)),
+            _pointer(w),
+            _pointer(totals),
+        )
+        return totals
+
+
+def _parameters(model: FraudClassifier) -> list[Tensor]:
+    return [model.hidden.weight, model.hidden.bias, model.output.weight, model.output.bias]
+
+
+def _hooked(module: nn.Module) -> bool:
+    return any(
+        (
+            module._forward_hooks,
+            module._forward_pre_hooks,
+            module._backward_hooks,
+            module._backward_pre_hooks,
+        )
+    )
+
+
+def _packed(tensors: list[Tensor]) -> NDArray[np.float32]:
+    """One vector in the source's order: kernels in Keras's layout, (in, out)."""
+    return np.concatenate([t.detach().numpy().T.ravel() for t in tensors])
+
+
+def _unpack(vector: NDArray[np.float32], tensors: list[Tensor]) -> None:
+    at = 0
+    with torch.no_grad():
+        for tensor in tensors:
+            part = torch.from_numpy(vector[at : at + tensor.numel()])
+            tensor.copy_(part.reshape(tensor.shape[::-1]).T if tensor.ndim == 2 else part)
+            at += tensor.numel()
+
+
+def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
+    assert array.flags.c_contiguous
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+@cache
+def _build(features: int, hidden_units: int) -> ctypes.CDLL | None:
+    shape = (f"-DFEATURES={features}", f"-DHIDDEN={hidden_units}")
+    command = [os.environ.get("CXX", "c++"), *_FLAGS, *shape]
+    source = _SOURCE.read_bytes()
+    key = hashlib.sha256(source + repr((command, _processor())).encode()).hexdigest()[:16]
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(cache) / "torch_impl"
+    target = folder / f"epoch-{key}.so"
+    try:
+        if not target.exists():
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with tempfile.TemporaryDirectory(dir=folder) as scratch:
+                built = Path(scratch) / "epoch.so"
+                subprocess.run(
+                    [*command, str(_SOURCE), "-o", str(built)], check=True, capture_output=True
+                )
+                built.replace(target)  # atomically: another process may be building it too
+        return ctypes.CDLL(str(target))
+    except (OSError, subprocess.CalledProcessError) as error:
+        warnings.warn(
+            f"fit runs its slower eager path: the compiled one could not be built with "
+            f"{command[0]!r} ({type(error).__name__}); install a C++ compiler or set CXX",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+
+
+def _processor() -> str:
+    """What -march=native depends on: a home folder may be shared by unlike machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine() + platform.processor()
+    kinds = {line for line in lines if line.startswith(("flags", "Features", "model name"))}
+    return "".join(sorted(kinds))

@@ -1,0 +1,376 @@
+"""`fit`, `evaluate` and `predict` as Keras runs them, for PyTorch modules that give logits."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from torch_impl.callbacks import Callback
+from torch_impl.checkpoint import Checkpoint
+from torch_impl.keras_adam import KerasAdam
+from torch_impl.keras_losses import (
+    binary_crossentropy_from_logits,
+    class_weight_to_sample_weight,
+    mean_loss,
+)
+from torch_impl.keras_metrics import KerasMetrics, metrics_from_sums
+from torch_impl.keras_random import shuffle_permutation
+from torch_impl.native import NativeEpoch
+
+__all__ = ["History", "evaluate", "fit", "predict"]
+
+Rows = ArrayLike | Tensor | Dataset[Any]
+
+
+@dataclass
+class History:
+    """What `fit` gives, under Keras's names."""
+
+    epoch: list[int] = field(default_factory=list)
+    """Numbers of the epochs run, from 0."""
+    history: dict[str, list[float]] = field(default_factory=dict)
+    """`loss`, the metrics, and the same with `val_`: one value per epoch, as float32 holds it."""
+
+    def append(self, epoch: int, logs: Mapping[str, float]) -> None:
+        """Adds an epoch."""
+        self.epoch.append(epoch)
+        for name, value in logs.items():
+            self.history.setdefault(name, []).append(value)
+
+
+def fit(
+    model: nn.Module,
+    x: Rows,
+    y: ArrayLike | Tensor | None = None,
+    *,
+    batch_size: int = 32,
+    epochs: int = 1,
+    validation_data: tuple[Rows, ArrayLike | Tensor] | Dataset[Any] | None = None,
+    class_weight: Mapping[int, float] | None = None,
+    sample_weight: ArrayLike | Tensor | None = None,
+    shuffle: bool = True,
+    seed: int | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
+    metrics: bool = True,
+    compiled: bool = True,
+    callbacks: Sequence[Callback] = (),
+    checkpoint: str | PathLike[str] | None = None,
+    progress: bool = True,
+) -> History:
+    """Trains a module as `keras.Model.fit` trains the tutorial's network.
+
+    With a model from `FraudClassifier(seed=n)` and `seed=n` it follows
+    `keras.utils.set_random_seed(n)`, building and `fit`, step by step: the same initial
+    weights, the same order of rows in every epoch, the same dropout masks, Keras's Adam.
+
+    Args:
+        model: gives logits (N, 1); trained in place, on the device and in the dtype of its
+            parameters.
+        x: (N, F) rows, an array or tensor; or a Dataset of (row, label) pairs, read once.
+        y: (N, 1) or (N,) labels, 0 or 1; None if `x` is a Dataset.
+        batch_size: rows per step; the last step of an epoch takes what is left.
+        epochs: passes over the rows.
+        validation_data: (x, y) or a Dataset, evaluated after each epoch.
+        class_weight: weight of each class in the loss; not in the metrics.
+        sample_weight: (N,) or (N, 1) weight of each row in the loss, instead.
+        shuffle: whether rows are permuted, once, as Keras permutes them from `seed`.
+        seed: of the permutation, 0 to 2**32 - 1; drawn from torch's generator if None.
+        optimizer: `KerasAdam(model.parameters())` if None.
+        metrics: whether the tutorial's eleven are measured besides the loss.
+        compiled: whether a seeded `FraudClassifier` in float32 on the CPU with `KerasAdam` is
+            trained by the compiled epoch; anything else, or where no C++ compiler is
+            (warned of once), takes the eager path, which computes the same.
+        callbacks: called after each epoch, in order.
+        checkpoint: a file that is replaced after each epoch. If it is there, the run it
+            holds is continued, to the same bits as if it had never stopped.
+        progress: whether to show a progress bar on a terminal.
+
+    Returns:
+        The history, with Keras's keys.
+
+    Raises:
+        ValueError: shapes do not fit, a label is not 0 or 1, a number of rows or epochs is
+            not positive, or both kinds of weights are given.
+        CheckpointError: the checkpoint is damaged, or is of another run.
+    """
+    if batch_size < 1 or epochs < 0:
+        raise ValueError(
+            f"fit: batch_size={batch_size}, epochs={epochs}; expected at least 1 and 0"
+        )
+    if class_weight is not None and sample_weight is not None:
+        raise ValueError("fit: class_weight and sample_weight came both; expected one of them")
+    parameter = next(model.parameters())
+    rows, labels = _table(x, y, parameter, "fit")
+    if len(rows) == 0:
+        raise ValueError("fit: x has no rows; expected at least 1")
+    weights = None
+    if class_weight is not None:
+        weights = class_weight_to_sample_weight(labels, class_weight)
+    elif sample_weight is not None:
+        weights = _column(sample_weight, parameter, "fit: sample_weight", len(rows))
+    held_out = None if validation_data is None else _pair(validation_data, parameter)
+    optimizer = optimizer or KerasAdam(model.parameters())
+    if shuffle:
+        if seed is None:
+            seed = int(torch.randint(2**32, ()))
+        order = shuffle_permutation(seed, len(rows)).to(rows.device)
+        # One shuffled copy: Keras takes the same permutation in every epoch.
+        rows, labels = rows[order], labels[order]
+        weights = None if weights is None else weights[order]
+
+    history, first = History(), 0
+    for callback in callbacks:
+        callback.on_train_begin(model)
+    store = None if checkpoint is None else Checkpoint(checkpoint)
+    run = {"batch_size": batch_size, "rows": len(rows), "shuffle": shuffle, "seed": seed}
+    if store is not None and store.exists():
+        first = store.restore(model, optimizer, callbacks, history, run)
+    native = NativeEpoch.create(model, optimizer, rows) if compiled else None
+    epoch_engine = _Eager(model, optimizer) if native is None else _Native(native)
+    was_training = model.training
+    with _bar(range(first, epochs), progress) as bar:
+        for epoch in bar:
+            if any(callback.stop_training for callback in callbacks):
+                break
+            logs = epoch_engine.train(rows, labels, weights, batch_size, metrics)
+            if held_out is not None:
+                measured = epoch_engine.evaluate(*held_out, batch_size, metrics)
+                logs |= {f"val_{name}": value for name, value in measured.items()}
+            history.append(epoch, logs)
+            for callback in callbacks:
+                callback.on_epoch_end(epoch, logs, model)
+            if store is not None:
+                store.save(model, optimizer, callbacks, history, run)
+            bar.set_postfix(loss=f"{logs['loss']:.4g}")
+    for callback in callbacks:
+        callback.on_train_end(model)
+    model.train(was_training)
+    return history
+
+
+def evaluate(
+    model: nn.Module,
+    x: Rows,
+    y: ArrayLike | Tensor | None = None,
+    *,
+    batch_size: int = 8192,
+    metrics: bool = True,
+) -> dict[str, float]:
+    """Loss and metrics of a module on rows, without dropout, as `keras.Model.evaluate`.
+
+    Args:
+        model: gives logits (N, 1).
+        x: (N, F) rows, or a Dataset of (row, label) pairs.
+        y: (N, 1) or (N,) labels, 0 or 1.
+        batch_size: rows at a time.
+        metrics: whether the eleven metrics are measured besides the loss.
+
+    Raises:
+        ValueError: shapes do not fit or a label is not 0 or 1.
+    """
+    return _evaluate(
+        model, *_table(x, y, next(model.parameters()), "evaluate"), batch_size, metrics
+    )
+
+
+def predict(model: nn.Module, x: ArrayLike | Tensor, *, batch_size: int = 8192) -> Tensor:
+    """Probabilities (N, 1) of rows (N, F), without dropout or gradient, as Keras's `predict`.
+
+    Args:
+        model: gives logits (N, 1).
+        x: an array or tensor.
+        batch_size: rows at a time.
+    """
+    parameter = next(model.parameters())
+    rows = _tensor(x, parameter)
+    with _inference(model):
+        parts = [
+            torch.sigmoid(model(rows[start : start + batch_size]))
+            for start in range(0, len(rows), batch_size)
+        ]
+    return torch.cat(parts) if parts else rows.new_zeros(0, 1)
+
+
+class _Eager:
+    """Epochs in plain PyTorch: any module, any optimizer, any device."""
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self.model, self.optimizer = model, optimizer
+
+    def train(
+        self, rows: Tensor, labels: Tensor, weights: Tensor | None, batch_size: int, metrics: bool
+    ) -> dict[str, float]:
+        """One epoch over rows in the order given; its loss and metrics."""
+        self.model.train()
+        totals = KerasMetrics(rows.device) if metrics else None
+        loss_sum = torch.zeros((), dtype=torch.float64, device=rows.device)
+        for start in range(0, len(rows), batch_size):
+            batch = slice(start, start + batch_size)
+            y = labels[batch]
+            logits = self.model(rows[batch])
+            losses = binary_crossentropy_from_logits(logits, y)
+            loss = mean_loss(losses, None if weights is None else weights[batch])
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            loss_sum += loss.detach().double() * len(y)
+            if totals is not None:
+                totals.update(logits, y)
+        return _logs(loss_sum, len(rows), totals)
+
+    def evaluate(
+        self, rows: Tensor, labels: Tensor, batch_size: int, metrics: bool
+    ) -> dict[str, float]:
+        """Loss and metrics without dropout."""
+        return _evaluate(self.model, rows, labels, batch_size, metrics)
+
+
+class _Native:
+    """The same epochs by one call each into compiled code."""
+
+    def __init__(self, native: NativeEpoch) -> None:
+        self.native = native
+
+    def train(
+        self, rows: Tensor, labels: Tensor, weights: Tensor | None, batch_size: int, metrics: bool
+    ) -> dict[str, float]:
+        """One epoch over rows in the order given; its loss and metrics."""
+        totals = self.native.train(rows, labels, weights, batch_size, metrics)
+        return _native_logs(totals, "weighted_loss", len(rows), metrics)
+
+    def evaluate(
+        self, rows: Tensor, labels: Tensor, batch_size: int, metrics: bool
+    ) -> dict[str, float]:
+        """Loss and metrics without dropout."""
+        return _native_logs(self.native.evaluate(rows, labels), "loss", len(rows), metrics)
+
+
+def _evaluate(
+    model: nn.Module, rows: Tensor, labels: Tensor, batch_size: int, metrics: bool
+) -> dict[str, float]:
+    totals = KerasMetrics(rows.device) if metrics else None
+    loss_sum = torch.zeros((), dtype=torch.float64, device=rows.device)
+    with _inference(model):
+        for start in range(0, len(rows), batch_size):
+            y = labels[start : start + batch_size]
+            logits = model(rows[start : start + batch_size])
+            loss_sum += binary_crossentropy_from_logits(logits, y).sum(dtype=torch.float64)
+            if totals is not None:
+                totals.update(logits, y)
+    return _logs(loss_sum, len(rows), totals)
+
+
+def _logs(loss_sum: Tensor, rows: int, totals: KerasMetrics | None) -> dict[str, float]:
+    logs = {"loss": float(loss_sum) / max(rows, 1)}
+    return _as_keras_logs(logs if totals is None else logs | totals.result())
+
+
+def _native_logs(totals: NDArray[Any], loss: str, rows: int, metrics: bool) -> dict[str, float]:
+    logs = {"loss": float(totals[loss]) / max(rows, 1)}
+    if metrics:
+        logs |= metrics_from_sums(
+            torch.tensor(
+                [float(totals["loss"]), float(totals["squared_error"])], dtype=torch.float64
+            ),
+            torch.tensor([int(totals[name]) for name in ("tn", "fp", "fn", "tp")]),
+            torch.from_numpy(totals["buckets"].ravel()),
+        )
+    return _as_keras_logs(logs)
+
+
+def _as_keras_logs(logs: dict[str, float]) -> dict[str, float]:
+    # Keras's history holds what float32 held, in the order of the names; early stopping
+    # compares those numbers.
+    return {name: float(np.float32(logs[name])) for name in sorted(logs)}
+
+
+class _inference:  # noqa: N801 (a context manager, named like one)
+    """Runs a module in inference mode without gradients, and puts its mode back."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._modes = [(module, module.training) for module in model.modules()]
+        self._no_grad = torch.no_grad()
+
+    def __enter__(self) -> None:
+        for module, _ in self._modes:
+            module.training = False
+        self._no_grad.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._no_grad.__exit__(*error)
+        for module, training in self._modes:
+            module.training = training
+
+
+def _pair(data: Any, like: Tensor) -> tuple[Tensor, Tensor]:
+    if isinstance(data, Dataset):
+        return _table(data, None, like, "fit: validation_data")
+    if not isinstance(data, tuple) or len(data) != 2:
+        raise ValueError("fit: validation_data: expected (x, y) or a Dataset")
+    return _table(data[0], data[1], like, "fit: validation_data")
+
+
+def _table(x: Any, y: Any, like: Tensor, where: str) -> tuple[Tensor, Tensor]:
+    if isinstance(x, Dataset):
+        if y is not None:
+            raise ValueError(f"{where}: y came beside a Dataset; expected its items to be pairs")
+        pairs = [x[i] for i in range(len(x))]  # type: ignore[arg-type]
+        if any(not isinstance(pair, (tuple, list)) or len(pair) != 2 for pair in pairs):
+            raise ValueError(f"{where}: expected a Dataset of (row, label) pairs")
+        x = torch.stack([_tensor(row, like) for row, _ in pairs]) if pairs else like.new_zeros(0, 1)
+        y = torch.stack([_tensor(label, like).reshape(()) for _, label in pairs]) if pairs else x
+    if y is None:
+        raise ValueError(f"{where}: y is missing")
+    rows = _tensor(x, like)
+    if rows.ndim != 2:
+        raise ValueError(f"{where}: x came as {tuple(rows.shape)}; expected (N, F)")
+    labels = _column(y, like, f"{where}: y", len(rows))
+    if not bool(((labels == 0) | (labels == 1)).all()):
+        raise ValueError(f"{where}: y holds labels other than 0 and 1")
+    return rows, labels
+
+
+def _column(values: Any, like: Tensor, where: str, rows: int) -> Tensor:
+    column = _tensor(values, like)
+    if column.shape not in ((rows,), (rows, 1)):
+        raise ValueError(f"{where} came as {tuple(column.shape)}; expected ({rows}, 1)")
+    return column.reshape(rows, 1)
+
+
+def _tensor(values: Any, like: Tensor) -> Tensor:
+    tensor = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
+    return tensor.detach().to(like.device, like.dtype)
+
+
+def _bar(epochs: range, progress: bool) -> Any:
+    try:
+        from tqdm import tqdm
+    except ModuleNotFoundError:  # torch and NumPy are enough to train
+        return _SilentBar(epochs)
+    return tqdm(epochs, unit="epoch", disable=None if progress else True, file=sys.stderr)
+
+
+class _SilentBar:
+    def __init__(self, epochs: range) -> None:
+        self._epochs = epochs
+
+    def __enter__(self) -> _SilentBar:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        pass
+
+    def __iter__(self) -> Any:
+        return iter(self._epochs)
+
+    def set_postfix(self, **_: Any) -> None:
+        """Shows nothing."""
