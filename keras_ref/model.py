@@ -49,7 +49,7 @@ def make_model(
 def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
     """The weights by name, `layer/weight` (`dense/kernel`, …), as copies."""
     return {
-        f"{layer.name}/{weight.name}": np.array(weight)
+        f"{layer.name}/{weight.name}": keras.ops.convert_to_numpy(weight).copy()
         for layer in model.layers
         for weight in layer.weights
         if weight.trainable
@@ -106,4 +106,4 @@ def untouched_tutorial_bias(seed: int) -> np.ndarray:
     keras.utils.set_random_seed(seed)
     layer = keras.layers.Dense(1, activation="sigmoid", bias_initializer=None)
     layer.build((None, 16))
-    return np.array(layer.bias)
+    return keras.ops.convert_to_numpy(layer.bias)

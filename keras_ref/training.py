@@ -1,13 +1,168 @@
-"""Trained weights from the reference's own `fit`."""
+"""The reference's own training: `fit`, and one step looked at closely."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
+import tensorflow as tf
 
-from keras_ref.model import get_weights, make_model
+from keras_ref.model import get_weights, make_model, set_weights
 
-__all__ = ["trained_weights"]
+__all__ = ["fit", "one_step", "trained_weights"]
+
+
+def tutorial_metrics() -> list[keras.metrics.Metric]:
+    """The eleven of the tutorial, in its order and under its names."""
+    return [
+        keras.metrics.BinaryCrossentropy(name="cross entropy"),
+        keras.metrics.MeanSquaredError(name="Brier score"),
+        keras.metrics.TruePositives(name="tp"),
+        keras.metrics.FalsePositives(name="fp"),
+        keras.metrics.TrueNegatives(name="tn"),
+        keras.metrics.FalseNegatives(name="fn"),
+        keras.metrics.BinaryAccuracy(name="accuracy"),
+        keras.metrics.Precision(name="precision"),
+        keras.metrics.Recall(name="recall"),
+        keras.metrics.AUC(name="auc"),
+        keras.metrics.AUC(name="prc", curve="PR"),
+    ]
+
+
+class _WeightsPerEpoch(keras.callbacks.Callback):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights: list[dict[str, np.ndarray]] = []
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.weights.append(get_weights(self.model))
+
+
+def fit(
+    features: np.ndarray,
+    labels: np.ndarray,
+    *,
+    seed: int,
+    output_bias: float | None = None,
+    hidden_units: int = 16,
+    dropout: float = 0.5,
+    batch_size: int = 2048,
+    epochs: int = 1,
+    validation_data: tuple[np.ndarray, np.ndarray] | None = None,
+    class_weight: dict[int, float] | None = None,
+    sample_weight: np.ndarray | None = None,
+    shuffle: bool = True,
+    metrics: bool = True,
+    learning_rate: float = 1e-3,
+    early_stopping: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """`set_random_seed(seed)`, build, compile, `fit`.
+
+    Args:
+        features: float32 (N, in_features).
+        labels: float32 (N, 1), 0 or 1.
+        seed: for `keras.utils.set_random_seed`.
+        output_bias: start of the output bias, zero if None.
+        hidden_units: width of the hidden layer.
+        dropout: rate.
+        batch_size: rows per step.
+        epochs: passes over the rows.
+        validation_data: features and labels, or None.
+        class_weight: as `fit` takes it.
+        sample_weight: (N,), as `fit` takes it.
+        shuffle: as `fit` takes it.
+        metrics: whether the tutorial's eleven are compiled in.
+        learning_rate: of Adam.
+        early_stopping: arguments of `keras.callbacks.EarlyStopping`, or None for none.
+
+    Returns:
+        `history` and `epoch` of the History; `initial` and `final` weights; `weights` after
+        each epoch; Adam's `momentum` and `velocity` under the weights' names; `iterations`.
+    """
+    model = make_model(features.shape[1], hidden_units, dropout, output_bias, seed)
+    initial = get_weights(model)
+    optimizer = keras.optimizers.Adam(learning_rate=learning_rate)
+    model.compile(
+        optimizer=optimizer,
+        loss=keras.losses.BinaryCrossentropy(),
+        metrics=tutorial_metrics() if metrics else None,
+    )
+    recorder = _WeightsPerEpoch()
+    callbacks = [recorder]
+    if early_stopping is not None:
+        callbacks.append(keras.callbacks.EarlyStopping(**early_stopping))
+    history = model.fit(
+        features,
+        labels,
+        batch_size=batch_size,
+        epochs=epochs,
+        validation_data=validation_data,
+        class_weight=class_weight,
+        sample_weight=sample_weight,
+        shuffle=shuffle,
+        callbacks=callbacks,
+        verbose=0,
+    )
+    names = list(initial)
+    variables = [keras.ops.convert_to_numpy(v) for v in optimizer.variables[2:]]
+    return {
+        "history": {name: [float(v) for v in values] for name, values in history.history.items()},
+        "epoch": list(history.epoch),
+        "initial": initial,
+        "weights": recorder.weights,
+        "final": get_weights(model),
+        "momentum": dict(zip(names, variables[0::2], strict=True)),
+        "velocity": dict(zip(names, variables[1::2], strict=True)),
+        "iterations": int(optimizer.iterations),
+    }
+
+
+def one_step(
+    weights: dict[str, np.ndarray],
+    features: np.ndarray,
+    labels: np.ndarray,
+    *,
+    seed: int,
+    dropout: float = 0.5,
+    sample_weight: np.ndarray | None = None,
+) -> dict[str, dict[str, np.ndarray]]:
+    """One training step from given weights: every gradient, every moment, every weight.
+
+    Args:
+        weights: to start from, by name.
+        features: float32 (N, in_features), one batch.
+        labels: float32 (N, 1).
+        seed: for `keras.utils.set_random_seed`, which the dropout's seed follows from.
+        dropout: rate.
+        sample_weight: (N, 1) or None.
+
+    Returns:
+        `gradient`, `momentum`, `velocity` and `weight`, each by the weights' names.
+    """
+    in_features, hidden_units = weights["dense/kernel"].shape
+    model = make_model(in_features, hidden_units, dropout, seed=seed)
+    set_weights(model, weights)
+    optimizer = keras.optimizers.Adam(learning_rate=1e-3)
+    model.compile(optimizer=optimizer, loss=keras.losses.BinaryCrossentropy())
+
+    @tf.function
+    def gradients() -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            predicted = model(features, training=True)
+            loss = model.compute_loss(features, labels, predicted, sample_weight)
+        return tape.gradient(loss, model.trainable_weights)
+
+    came = gradients()
+    optimizer.apply(came, model.trainable_weights)
+    names = list(get_weights(model))
+    variables = [keras.ops.convert_to_numpy(v) for v in optimizer.variables[2:]]
+    return {
+        "gradient": dict(zip(names, (g.numpy() for g in came), strict=True)),
+        "momentum": dict(zip(names, variables[0::2], strict=True)),
+        "velocity": dict(zip(names, variables[1::2], strict=True)),
+        "weight": get_weights(model),
+    }
 
 
 def trained_weights(
@@ -16,26 +171,8 @@ def trained_weights(
     output_bias: float | None,
     seed: int,
     epochs: int,
-    batch_size: int = 2048,
-    hidden_units: int = 16,
 ) -> dict[str, np.ndarray]:
-    """Trains the tutorial's network and returns its weights by name.
-
-    Args:
-        features: float32 (N, in_features).
-        labels: float32 (N, 1), 0 or 1.
-        output_bias: start of the output bias, zero if None.
-        seed: for `keras.utils.set_random_seed`.
-        epochs: passes over the rows.
-        batch_size: rows per step.
-        hidden_units: width of the hidden layer.
-    """
-    model = make_model(
-        features.shape[1], hidden_units=hidden_units, output_bias=output_bias, seed=seed
-    )
-    model.compile(
-        optimizer=keras.optimizers.Adam(learning_rate=1e-3),
-        loss=keras.losses.BinaryCrossentropy(),
-    )
-    model.fit(features, labels, batch_size=batch_size, epochs=epochs, verbose=0)
-    return get_weights(model)
+    """Final weights of `fit` with the tutorial's settings, by name."""
+    return fit(features, labels, seed=seed, output_bias=output_bias, epochs=epochs, metrics=False)[
+        "final"
+    ]

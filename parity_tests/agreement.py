@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["Kind", "StageResult", "exact", "ulp_distance", "within"]
+__all__ = ["Kind", "StageResult", "exact", "merged", "ulp_distance", "within", "within_rounding"]
 
 Kind = Literal["exact", "proven", "rounding"]
 
@@ -132,6 +132,49 @@ def within(
         detail = _worst(broken, ours, theirs, f"{reference[at]:.17g} ± {allowance[at]:.3g}", at)
     largest = float(used.max(initial=0.0))
     return _result(stage, kind, ours, theirs, largest, not broken.any(), detail)
+
+
+ROUNDING_FACTOR = 2.0
+"""How much farther the two may lie apart than Keras lies from float64: if both are equally
+far from it, in opposite directions, they are twice as far from each other."""
+
+_FLOOR_ULP = 4
+
+
+def within_rounding(
+    stage: str, ours: np.ndarray, theirs: np.ndarray, reference: np.ndarray
+) -> StageResult:
+    """Agreement where rounding errors feed back: no farther apart than Keras is from float64.
+
+    Args:
+        stage: the row's name.
+        ours: PyTorch's numbers at the end of a float32 run.
+        theirs: Keras's, of the same run; shape and dtype must be equal.
+        reference: the same run in float64. The allowance, one for the whole array, is
+            `ROUNDING_FACTOR` times Keras's largest distance from it, and at least 4 ULP of
+            the largest number.
+    """
+    mismatch = _form_mismatch(stage, "rounding", ours, theirs)
+    if mismatch:
+        return mismatch
+    finite = np.isfinite(ours) & np.isfinite(theirs) & np.isfinite(reference)
+    as_such = finite | (_equal(ours, theirs) & ~np.isfinite(reference))
+
+    def largest(values: np.ndarray) -> float:
+        return float(np.abs(values[finite]).max(initial=0.0))
+
+    wide = theirs.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        gap, own = ours - wide, wide - reference
+    floor = _FLOOR_ULP * float(np.spacing(np.asarray(largest(theirs), dtype=theirs.dtype)))
+    allowance = max(ROUNDING_FACTOR * largest(own), floor)
+    used = largest(gap) / allowance
+    broken = ~as_such | (finite & (np.abs(gap) > allowance))
+    detail = ""
+    if broken.any():
+        at = np.unravel_index(int(np.argmax(np.where(as_such, np.abs(gap), np.inf))), gap.shape)
+        detail = _worst(broken, ours, theirs, f"a difference of {allowance:.3g} at most", at)
+    return _result(stage, "rounding", ours, theirs, used, not broken.any(), detail)
 
 
 def _equal(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -16,7 +16,18 @@ import numpy as np
 
 from parity_tests.sigmoid import SIGMOID_ULP, TINY, float64_sigmoid
 
-__all__ = ["Bounded", "affine", "forward", "gamma", "relu", "sigmoid", "standardised"]
+__all__ = [
+    "Bounded",
+    "affine",
+    "exactly",
+    "first_adam_step",
+    "forward",
+    "gamma",
+    "gradients",
+    "relu",
+    "sigmoid",
+    "standardised",
+]
 
 U32, U64 = 2.0**-24, 2.0**-53
 MAX32 = float(np.finfo(np.float32).max)
@@ -116,6 +127,115 @@ def forward(x: Bounded, weights: Mapping[str, np.ndarray]) -> dict[str, Bounded]
         "hidden activations": hidden,
         "logits": logits,
         "probabilities": sigmoid(logits),
+    }
+
+
+# Roundings on the way from a logit to its gradient, each of a number below 2 or relative:
+# exponential, sum, quotient, differences, weight, and the mean's factor.
+_LOGIT_GRADIENT_ROUNDINGS = 24
+
+
+def gradients(
+    x: np.ndarray,
+    labels: np.ndarray,
+    weights: Mapping[str, np.ndarray],
+    kept: np.ndarray,
+    sample_weight: np.ndarray | None = None,
+) -> dict[str, Bounded]:
+    """Every gradient of the mean binary cross-entropy, carried back from its logits.
+
+    Where a pre-activation may lie on either side of zero, the whole gradient that depends
+    on the side is allowed for.
+
+    Args:
+        x: (N, in_features) as both frameworks hold it.
+        labels: (N, 1).
+        weights: in Keras's layout.
+        kept: (N, hidden_units): 0 where dropped, else the scale, 1 / (1 - rate).
+        sample_weight: (N, 1), or None for ones.
+    """
+    n = len(x)
+    pre = affine(exactly(x), weights["dense/kernel"], weights["dense/bias"])
+    hidden = relu(pre)
+    scale_rounding = 2 * U32  # of the scale itself and of the product
+    dropped = Bounded(
+        hidden.value * kept, (hidden.allowance + scale_rounding * np.abs(hidden.value)) * kept
+    )
+    logits = affine(dropped, weights["dense_1/kernel"], weights["dense_1/bias"])
+    factor = np.ones((n, 1)) if sample_weight is None else sample_weight.astype(np.float64)
+    p = float64_sigmoid(logits.value)
+    carried = np.maximum(
+        float64_sigmoid(logits.value + logits.allowance) - p,
+        p - float64_sigmoid(logits.value - logits.allowance),
+    )
+    dlogit = Bounded(
+        (p - labels) * factor / n, (carried + gamma(_LOGIT_GRADIENT_ROUNDINGS)) * factor / n
+    )
+    kernel2 = weights["dense_1/kernel"].astype(np.float64)[:, 0]
+    slope = (pre.value > 0) * kept * kernel2
+    unsure = (np.abs(pre.value) <= pre.allowance) * np.abs(kept * kernel2)
+    size = np.abs(dlogit.value) + dlogit.allowance
+    dpre = Bounded(
+        dlogit.value * slope,
+        dlogit.allowance * np.abs(slope) + size * (unsure + gamma(4) * np.abs(slope)),
+    )
+    ones = Bounded(np.ones((n, 1)), np.zeros((n, 1)))
+    found = {
+        "dense/kernel": _product(exactly(x), dpre),
+        "dense/bias": _product(ones, dpre),
+        "dense_1/kernel": _product(dropped, dlogit),
+        "dense_1/bias": _product(ones, dlogit),
+    }
+    return {
+        name: Bounded(
+            b.value.reshape(weights[name].shape), b.allowance.reshape(weights[name].shape)
+        )
+        for name, b in found.items()
+    }
+
+
+def _product(a: Bounded, b: Bounded) -> Bounded:
+    """aᵀ b, summed over the rows in any order."""
+    n = len(a.value)
+    size_a, size_b = np.abs(a.value) + a.allowance, np.abs(b.value) + b.allowance
+    allowance = (
+        a.allowance.T @ size_b
+        + np.abs(a.value).T @ b.allowance
+        + (gamma(n + 2) + gamma(n + 2, U64)) * (size_a.T @ size_b)
+        + 2 * TINY * (2 * n + 1)
+    )
+    return Bounded(a.value.T @ b.value, allowance * _INFLATION)
+
+
+def first_adam_step(weight: np.ndarray, gradient: Bounded, lr: float = 1e-3) -> dict[str, Bounded]:
+    """Moments and weight after Keras's first Adam step, from the gradient's bound.
+
+    The update is monotone in the gradient, so its bound is its value at both ends.
+    """
+    beta1, beta2, eps = 0.9, 0.999, 1e-7
+    g, error = gradient
+    alpha = lr * np.sqrt(1 - beta2) / (1 - beta1)
+
+    def update(g: np.ndarray) -> np.ndarray:
+        return alpha * (1 - beta1) * g / (np.sqrt((1 - beta2) * g * g) + eps)
+
+    # float32 holds 1 - beta2**1 with the error of 0.999 itself: 2**-25 of 0.001.
+    correction = 2.0**-25 / (1 - beta2) + 2.0**-25 / (1 - beta1)
+    carried = np.maximum(update(g + error) - update(g), update(g) - update(g - error))
+    size = np.abs(update(g)) + carried
+    return {
+        "momentum": Bounded(
+            (1 - beta1) * g, (1 - beta1) * error + gamma(4) * (np.abs(g) + error) * (1 - beta1)
+        ),
+        "velocity": Bounded(
+            (1 - beta2) * g * g,
+            (1 - beta2) * ((2 * np.abs(g) + error) * error + gamma(5) * (np.abs(g) + error) ** 2)
+            + TINY,
+        ),
+        "weight": Bounded(
+            weight - update(g),
+            carried + (gamma(12) + correction) * size + U32 * (np.abs(weight) + size),
+        ),
     }
 
 

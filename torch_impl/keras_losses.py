@@ -21,7 +21,10 @@ def binary_crossentropy_from_logits(logits: Tensor, labels: Tensor) -> Tensor:
     """Loss of each row, unclipped, as `fit` computes it on the TensorFlow backend.
 
     There Keras finds the logits behind a sigmoid layer and calls
-    `tf.nn.sigmoid_cross_entropy_with_logits`: max(z, 0) - z y + log(1 + exp(-|z|)).
+    `tf.nn.sigmoid_cross_entropy_with_logits`: max(z, 0) - z y + log(1 + exp(-|z|)). It is
+    written with `where`, as there, for its gradient at z = 0: `clamp` and `abs` would give
+    1 - y instead of 1/2 - y. A row whose hidden units were all dropped has z = 0 as long as
+    the output bias is 0.
 
     Args:
         logits: (N, 1).
@@ -30,7 +33,13 @@ def binary_crossentropy_from_logits(logits: Tensor, labels: Tensor) -> Tensor:
     Returns:
         (N, 1).
     """
-    return logits.clamp(min=0) - logits * labels + torch.log1p(torch.exp(-logits.abs()))
+    positive = logits >= 0
+    magnitude_below_zero = torch.where(positive, -logits, logits)
+    return (
+        torch.where(positive, logits, 0)
+        - logits * labels
+        + torch.log1p(torch.exp(magnitude_below_zero))
+    )
 
 
 def binary_crossentropy(probabilities: Tensor, labels: Tensor) -> Tensor:

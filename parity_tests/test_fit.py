@@ -1,0 +1,120 @@
+"""`fit` arrives where `keras.fit` arrives, from the same seed, without TensorFlow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from data import Prepared, prepare, synthetic
+from parity_tests.agreement import StageResult
+from parity_tests.keras_process import KerasProcess
+from parity_tests.training_pair import compare_one_step, compare_runs, torch_fit
+from torch_impl import prior_log_odds
+
+
+@pytest.fixture(scope="module")
+def prepared() -> Prepared:
+    return prepare(synthetic(seed=1, rows=12_000, positives=240), seed=1)
+
+
+def assert_agree(results: list[StageResult]) -> None:
+    for result in results:
+        assert result.agree, f"{result.stage}: {result.detail}"
+
+
+PRIOR = prior_log_odds(240, 11_760)
+
+STEPS: dict[str, dict[str, Any]] = {
+    "prior-bias": {"output_bias": PRIOR},
+    "zero-bias": {},
+    "no-dropout": {"output_bias": PRIOR, "dropout": 0.0},
+    "dropout-0.3": {"output_bias": PRIOR, "dropout": 0.3},
+    "class-weighted": {"output_bias": PRIOR, "class_weighted": True},
+    "one-row": {"rows": 1},
+    "odd-rows": {"rows": 333},
+}
+
+
+@pytest.mark.parametrize("case", STEPS)
+def test_one_step_agrees_in_every_gradient_moment_and_weight(
+    case: str, prepared: Prepared, keras: KerasProcess
+) -> None:
+    """Within the bound carried back from the logits."""
+    options = dict(STEPS[case])
+    rows = options.pop("rows", 2048)
+    features, labels = prepared.train.features[:rows], prepared.train.labels[:rows]
+    weighted = options.pop("class_weighted", False)
+    bias = options.pop("output_bias", None)
+    weights = keras.call("model.initial_weights", seed=5, output_bias=bias)
+    sample_weight = np.where(labels == 1, 25.0, 0.51).astype(np.float32) if weighted else None
+    assert_agree(
+        compare_one_step(
+            "step", keras, weights, features, labels, seed=5, sample_weight=sample_weight, **options
+        )
+    )
+
+
+RUNS: dict[str, dict[str, Any]] = {
+    "hundred-steps": {"epochs": 25, "batch_size": 2048, "output_bias": PRIOR},
+    "zero-bias": {"epochs": 5, "batch_size": 512},
+    "no-dropout": {"epochs": 5, "batch_size": 512, "dropout": 0.0, "output_bias": PRIOR},
+    "dropout-0.3-and-24-units": {
+        "epochs": 5, "batch_size": 500, "dropout": 0.3, "hidden_units": 24, "output_bias": PRIOR,
+    },
+    "units-no-multiple-of-eight": {"epochs": 3, "batch_size": 700, "hidden_units": 13},
+    "class-weighted": {
+        "epochs": 5, "batch_size": 512, "output_bias": PRIOR, "class_weight": {0: 0.51, 1: 25.0},
+    },
+    "class-weight-of-one-class": {"epochs": 2, "batch_size": 512, "class_weight": {1: 10.0}},
+    "validated": {"epochs": 5, "batch_size": 512, "output_bias": PRIOR, "validated": True},
+    "unshuffled": {"epochs": 4, "batch_size": 512, "shuffle": False},
+    "loss-alone": {"epochs": 4, "batch_size": 512, "metrics": False, "validated": True},
+    "last-batch-of-one-row": {"epochs": 3, "batch_size": 511, "rows": 511 * 3 + 1},
+    "another-learning-rate": {"epochs": 4, "batch_size": 512, "learning_rate": 3e-2},
+    "early-stopping": {
+        "epochs": 60, "batch_size": 256, "validated": True, "learning_rate": 2e-2,
+        "early_stopping": {"monitor": "val_loss", "patience": 3, "restore_best_weights": True},
+    },
+    "early-stopping-that-never-stops": {
+        "epochs": 4, "batch_size": 512, "validated": True, "output_bias": PRIOR,
+        "early_stopping": {
+            "monitor": "val_prc", "patience": 10, "mode": "max", "restore_best_weights": True,
+        },
+    },
+    "early-stopping-on-the-last-weights": {
+        "epochs": 60, "batch_size": 256, "validated": True, "learning_rate": 2e-2,
+        "early_stopping": {"monitor": "val_loss", "patience": 2, "min_delta": 1e-4},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["compiled", "eager"])
+@pytest.mark.parametrize("case", RUNS)
+def test_a_whole_run_agrees(
+    case: str, path: str, prepared: Prepared, keras: KerasProcess, runs: dict[str, Any]
+) -> None:
+    """Initial weights to the bit; weights, moments and history within Keras's own rounding."""
+    options = dict(RUNS[case])
+    rows = options.pop("rows", 4 * 2048)
+    data = prepared.train.features[: min(rows, 7680)], prepared.train.labels[: min(rows, 7680)]
+    if options.pop("validated", False):
+        options["validation_data"] = (prepared.validation.features, prepared.validation.labels)
+    if case not in runs:
+        runs[case] = (
+            keras.call("training.fit", *data, seed=7, **options),
+            torch_fit(*data, seed=7, dtype=torch.float64, **options),
+        )
+    theirs, reference = runs[case]
+    ours = torch_fit(*data, seed=7, compiled=path == "compiled", **options)
+    assert_agree(compare_runs(case, ours, theirs, reference))
+    if case in ("early-stopping", "early-stopping-on-the-last-weights"):
+        assert len(theirs["epoch"]) < options["epochs"], "the case is there to stop early"
+
+
+@pytest.fixture(scope="module")
+def runs() -> dict[str, Any]:
+    """Keras's runs and the float64 ones, each needed by both paths."""
+    return {}
