@@ -15,6 +15,7 @@ examples:
   python -m parity_tests                              synthetic data, full size
   python -m parity_tests --csv creditcard.csv         CSV, .gz, .zip or .parquet
   python -m parity_tests --download                   the tutorial's own file (151 MB, cached)
+  python -m parity_tests --epochs 100                 the tutorial's whole training
   python -m parity_tests --json report.json           the same as data
 """
 
@@ -42,7 +43,12 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         default=0,
         help="of the synthetic rows, the splits and the weights, 0 to 2**32 - 1 (default 0)",
     )
+    parser.add_argument(
+        "--epochs", type=int, default=2, help="of fit, in all three runs of it (default 2)"
+    )
     options = parser.parse_args(arguments)
+    if options.epochs < 1:
+        parser.error(f"--epochs {options.epochs}: expected at least 1")
     if not 0 <= options.seed < 2**32:
         parser.error(f"--seed {options.seed}: expected 0 to 2**32 - 1")
     if options.json and not options.json.parent.is_dir():
@@ -71,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
             "positives": prepared.positives,
         }
         versions = {**_versions(), **keras.wait(started)}
-        comparison = Comparison(prepared, keras, seed=options.seed)
+        comparison = Comparison(prepared, keras, seed=options.seed, epochs=options.epochs)
         results = []
         with tqdm(list(comparison.steps()), unit="stage", disable=None, leave=False) as progress:
             for step in progress:

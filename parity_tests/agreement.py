@@ -29,24 +29,33 @@ class StageResult:
     """Largest error of either framework as a share of what is allowed to it; None if exact."""
     agree: bool
     detail: str = ""
-    """Where it first breaks and by how much; empty where it agrees."""
+    """Where it breaks worst and by how much; empty where it agrees."""
+    elements: int = 1
+    """How many numbers were compared."""
 
     def as_json(self) -> dict[str, Any]:
         """The row as plain data, as `--json` writes it."""
-        return {name: value for name, value in asdict(self).items() if name != "detail"}
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in ("detail", "elements")
+        }
 
     def merge(self, other: StageResult) -> StageResult:
-        """The worst of two results of one stage, equally weighted."""
+        """The worst of two results, and the share of equal elements in both together."""
+        elements = self.elements + other.elements
+        equal = self.bitwise_equal * self.elements + other.bitwise_equal * other.elements
         used = [u for u in (self.allowance_used, other.allowance_used) if u is not None]
         return StageResult(
             self.stage,
             self.kind,
             max(self.max_abs, other.max_abs),
             max(self.max_ulp, other.max_ulp),
-            min(self.bitwise_equal, other.bitwise_equal),
+            equal / max(elements, 1),
             max(used) if used else None,
             self.agree and other.agree,
             self.detail or other.detail,
+            elements,
         )
 
 
@@ -206,7 +215,8 @@ def _result(
     else:
         ulp = int(gap.max(initial=0))
     equal = float(_equal(ours, theirs).mean()) if ours.size else 1.0
-    return StageResult(stage, kind, float(gap.max(initial=0.0)), ulp, equal, used, agree, detail)
+    largest = float(gap.max(initial=0.0))
+    return StageResult(stage, kind, largest, ulp, equal, used, agree, detail, ours.size)
 
 
 def _worst(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,12 +18,16 @@ from parity_tests import bounds, torch_side
 from parity_tests.agreement import StageResult, exact, merged, within
 from parity_tests.keras_process import KerasProcess
 from parity_tests.probes import exact_probe
+from parity_tests.training_pair import compare_one_step, compare_runs, torch_fit
 from torch_impl import FeatureTransform, prior_log_odds, to_keras_weights
+from torch_impl.keras_random import dropout_mask, layer_seeds, shuffle_permutation
 
 if TYPE_CHECKING:
     from data import Prepared
 
 __all__ = ["Comparison", "Step"]
+
+BATCH_SIZE = 2048  # the tutorial's
 
 WEIGHT_SETS = ("zero bias", "prior bias", "random weights", "trained weights")
 
@@ -41,17 +45,17 @@ class Comparison:
     Args:
         prepared: the splits.
         keras: the reference's process.
-        seed: for initial weights, random weights and the training of the trained ones.
-        training_epochs: passes of `fit` that the trained weights get.
+        seed: for initial weights, random weights, dropout and the order of rows.
+        epochs: passes of `fit`, which the trained weights come from.
     """
 
     def __init__(
-        self, prepared: Prepared, keras: KerasProcess, seed: int = 0, training_epochs: int = 2
+        self, prepared: Prepared, keras: KerasProcess, seed: int = 0, epochs: int = 2
     ) -> None:
         self.prepared = prepared
         self.keras = keras
         self.seed = seed
-        self.training_epochs = training_epochs
+        self.epochs = epochs
         self.splits = {
             "train": prepared.train,
             "validation": prepared.validation,
@@ -66,6 +70,9 @@ class Comparison:
         for name in WEIGHT_SETS:
             yield Step(name, lambda name=name: self.forward_pass(name))
         yield Step("raw rows to probabilities", self.end_to_end)
+        yield Step("random numbers", self.random_numbers)
+        yield Step("one training step", self.one_step)
+        yield Step(f"{self.epochs} epochs of fit", self.training)
 
     @cached_property
     def weights(self) -> dict[str, dict[str, np.ndarray]]:
@@ -83,15 +90,27 @@ class Comparison:
             name: rng.normal(scale=1 / math.sqrt(array.shape[0]), size=array.shape).astype("f4")
             for name, array in zero.items()
         }
-        trained = self.keras.call(
-            "training.trained_weights",
-            train.features,
-            train.labels,
-            self.bias,
-            self.seed,
-            self.training_epochs,
-        )
+        trained = self.keras_run["final"]
         return dict(zip(WEIGHT_SETS, (zero, prior, drawn, trained), strict=True))
+
+    @cached_property
+    def _run(self) -> dict[str, Any]:
+        """The tutorial's `fit`: prior bias, dropout, shuffle, eleven metrics, validation."""
+        train, validation = self.prepared.train, self.prepared.validation
+        return {
+            "features": train.features,
+            "labels": train.labels,
+            "seed": self.seed,
+            "output_bias": self.bias,
+            "epochs": self.epochs,
+            "batch_size": BATCH_SIZE,
+            "validation_data": (validation.features, validation.labels),
+        }
+
+    @cached_property
+    def keras_run(self) -> dict[str, Any]:
+        """What `keras_ref.training.fit` gives."""
+        return self.keras.call("training.fit", **self._run)
 
     @cached_property
     def transform(self) -> FeatureTransform:
@@ -154,3 +173,38 @@ class Comparison:
             within(f"raw rows to {stage}", "proven", ours[stage], theirs[stage], *expected[stage])
             for stage in ours
         ]
+
+    def random_numbers(self) -> list[StageResult]:
+        """The dropout masks and the order of rows that Keras draws from the seed."""
+        units = 16
+        seed = layer_seeds(self.seed, 2)[1]
+        theirs, _ = self.keras.call("random.dropout", seed, 0.5, (BATCH_SIZE, units), 0, 3)
+        ours = [dropout_mask(seed, k, 0.5, range(BATCH_SIZE), units) for k in range(3)]
+        rows = len(self.prepared.train.features)
+        orders = self.keras.call("random.fit_orders", self.seed, rows, 1, BATCH_SIZE)
+        return [
+            exact("random numbers: dropout masks", torch.stack(ours).numpy(), theirs != 0),
+            exact(
+                "random numbers: order of rows",
+                shuffle_permutation(self.seed, rows).numpy(),
+                orders[0].astype(np.int64),
+            ),
+        ]
+
+    def one_step(self) -> list[StageResult]:
+        """Every gradient, moment and weight of the first batch, by the proven bound."""
+        train = self.prepared.train
+        return compare_one_step(
+            "one step",
+            self.keras,
+            self.weights["prior bias"],
+            train.features[:BATCH_SIZE],
+            train.labels[:BATCH_SIZE],
+            seed=self.seed,
+        )
+
+    def training(self) -> list[StageResult]:
+        """The whole run, within Keras's own distance from the same run in float64."""
+        name = f"fit, {self.epochs} epoch{'s' if self.epochs > 1 else ''}"
+        reference = torch_fit(**self._run, dtype=torch.float64)
+        return compare_runs(name, torch_fit(**self._run), self.keras_run, reference)

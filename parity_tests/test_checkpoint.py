@@ -1,0 +1,181 @@
+"""A killed run loses nothing: it continues to the same bits, wherever it was killed."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from parity_tests.killed_run import run
+from parity_tests.walls import ROOT
+from torch_impl import CheckpointError, EarlyStopping, FraudClassifier, fit
+
+KILLS = 8
+
+
+@pytest.mark.parametrize("path", ["compiled", "eager"])
+def test_a_run_killed_at_many_points_ends_on_the_same_bits(path: str, tmp_path: Path) -> None:
+    """SIGKILL at random moments of a real process, over and over, until it is through.
+
+    Weights, history, dropout count and early-stopping state equal those of the run that was
+    never killed; a half-written file beside the checkpoint is no hindrance.
+    """
+    _, expected = run(None, path)
+    draw = random.Random(0)
+    command = [sys.executable, "-m", "parity_tests.killed_run"]
+    checkpoint, result = tmp_path / "run.safetensors", tmp_path / "result.json"
+    kills = 0
+    while not result.exists():
+        process = subprocess.Popen(
+            [*command, checkpoint, result, path], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        if kills < KILLS:
+            for _ in range(draw.randint(1, 4)):  # "start", then epochs
+                process.stdout.readline()
+            time.sleep(draw.random() * 0.01)
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.communicate()
+    came = json.loads(result.read_text())
+    assert came == json.loads(json.dumps(expected))
+    assert kills >= 3
+
+
+def rows() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(200, 29)).astype(np.float32)
+    return x, (x[:, 0] > 0.5).astype(np.float32)
+
+
+def train(checkpoint: Path, epochs: int, **options: object) -> FraudClassifier:
+    model = options.pop("model", None) or FraudClassifier(seed=1)
+    fit(
+        model, *rows(), epochs=epochs, checkpoint=checkpoint, progress=False,
+        **{"seed": 1, "batch_size": 64, **options},
+    )  # fmt: skip
+    return model
+
+
+@pytest.mark.parametrize("cut", ["mid-write", "after-write"])
+def test_a_kill_while_writing_leaves_the_old_checkpoint(
+    cut: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process dies before the rename: the next one goes on from the epoch before."""
+    path = tmp_path / "run.safetensors"
+    train(path, 2)
+    before = path.read_bytes()
+
+    def die(self: Path, target: Path) -> Path:
+        if cut == "mid-write":
+            self.write_bytes(self.read_bytes()[: self.stat().st_size // 2])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", die)
+        with pytest.raises(KeyboardInterrupt):
+            train(path, 3)
+    assert path.read_bytes() == before
+    straight = train(tmp_path / "straight.safetensors", 5)
+    resumed = train(path, 5)
+    for ours, theirs in zip(resumed.parameters(), straight.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_resuming_a_finished_run_trains_no_more(tmp_path: Path) -> None:
+    """The same weights come back, and more epochs may be asked for."""
+    path = tmp_path / "run.safetensors"
+    first, again = train(path, 3), train(path, 3)
+    assert torch.equal(first.hidden.weight, again.hidden.weight)
+    assert again.dropout.calls == first.dropout.calls == 12
+    assert not torch.equal(train(path, 4).hidden.weight, first.hidden.weight)
+
+
+def test_another_optimizer_state_is_resumed_too(tmp_path: Path) -> None:
+    """Any torch optimizer whose state is tensors, and torch's own dropout generator."""
+
+    def model() -> FraudClassifier:
+        torch.manual_seed(0)
+        return FraudClassifier()
+
+    whole, half = model(), model()
+    torch.manual_seed(5)
+    train(tmp_path / "a", 4, model=whole, optimizer=torch.optim.Adam(whole.parameters()))
+    torch.manual_seed(5)
+    train(tmp_path / "b", 2, model=half, optimizer=torch.optim.Adam(half.parameters()))
+    rest = model()
+    train(tmp_path / "b", 4, model=rest, optimizer=torch.optim.Adam(rest.parameters()))
+    assert torch.equal(rest.hidden.weight, whole.hidden.weight)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda c: c[: len(c) * 2 // 3], "is no whole checkpoint"),
+        (lambda c: b"", "is no whole checkpoint"),
+        (lambda c: b"PK\x03\x04 something else entirely", "is no whole checkpoint"),
+        (lambda c: c[:-1] + bytes([c[-1] ^ 1]), "digest does not match"),
+        (lambda c: c.replace(b'\\"epoch\\": [0', b'\\"epoch\\": [1'), "digest does not match"),
+    ],
+    ids=["cut-off", "empty", "foreign", "bit-flipped", "edited"],
+)
+def test_a_damaged_checkpoint_is_refused_and_left_as_it_was(
+    damage, message: str, tmp_path: Path
+) -> None:
+    """One clear line that names the file; the model is not touched either."""
+    path = tmp_path / "run.safetensors"
+    train(path, 1)
+    spoilt = damage(path.read_bytes())
+    assert spoilt != path.read_bytes()
+    path.write_bytes(spoilt)
+    model = FraudClassifier(seed=1)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(CheckpointError, match=message) as caught:
+        train(path, 2, model=model)
+    assert "run.safetensors" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == spoilt
+    assert all(torch.equal(model.state_dict()[name], before[name]) for name in before)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": 2}, "seed was 1, now 2"),
+        ({"batch_size": 32}, "batch_size was 64, now 32"),
+        ({"shuffle": False}, "shuffle was True, now False"),
+        ({"model": FraudClassifier(hidden_units=8, seed=1)}, "the model had other weights"),
+        ({"model": FraudClassifier(seed=9)}, "another dropout seed"),
+        ({"callbacks": [EarlyStopping()]}, "the callbacks were"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused(
+    options: dict, message: str, tmp_path: Path
+) -> None:
+    """What differs is named."""
+    path = tmp_path / "run.safetensors"
+    train(path, 1)
+    with pytest.raises(CheckpointError, match=message):
+        train(path, 2, **options)
+
+
+def test_a_checkpoint_of_other_rows_is_refused(tmp_path: Path) -> None:
+    """Their number is part of the run."""
+    path = tmp_path / "run.safetensors"
+    train(path, 1)
+    model = FraudClassifier(seed=1)
+    x, y = rows()
+    with pytest.raises(CheckpointError, match="rows was 200, now 100"):
+        fit(model, x[:100], y[:100], epochs=2, seed=1, batch_size=64, checkpoint=path)
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(CheckpointError, match="the optimizer was KerasAdam"):
+        train(path, 2, model=model, optimizer=sgd)

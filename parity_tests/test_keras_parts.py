@@ -1,0 +1,228 @@
+"""Each part of training alone: loss, optimizer, dropout, metrics, early stopping."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from parity_tests import bounds
+from parity_tests.agreement import within
+from parity_tests.keras_process import KerasProcess
+from torch_impl import EarlyStopping, FraudClassifier, KerasAdam, KerasDropout, KerasMetrics
+from torch_impl.keras_losses import (
+    binary_crossentropy,
+    binary_crossentropy_from_logits,
+    class_weight_to_sample_weight,
+    mean_loss,
+)
+from torch_impl.keras_random import dropout_mask
+
+
+def column(*values: float) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float32)[:, None]
+
+
+def test_loss_from_logits_is_not_clipped() -> None:
+    """A wrong logit of 100 costs 100, a right one next to nothing."""
+    loss = binary_crossentropy_from_logits(column(100, -100, 100, -100), column(0, 1, 1, 0))
+    assert loss[:2].flatten().tolist() == [100, 100]
+    assert (loss[2:] < 2.0**-126).all()
+
+
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_loss_has_keras_gradient_at_a_logit_of_zero(label: float) -> None:
+    """1/2 - y, where clamp and abs would give 1 - y."""
+    z = torch.zeros(1, 1, requires_grad=True)
+    binary_crossentropy_from_logits(z, torch.full((1, 1), label)).sum().backward()
+    assert z.grad.item() == 0.5 - label
+
+
+def test_clipped_loss_is_what_keras_computes_from_probabilities(keras: KerasProcess) -> None:
+    """On the output of `predict`: probabilities of 0 and 1 cost 16.118, not infinity."""
+    p = np.float32([0, 1e-9, 1e-7, 0.0017, 0.3, 0.5, 0.9, 1 - 1e-7, 1])[:, None]
+    for label in (0.0, 1.0):
+        y = np.full_like(p, label)
+        theirs = keras.call("losses.binary_crossentropy", p, y)
+        ours = binary_crossentropy(torch.from_numpy(p), torch.from_numpy(y)).numpy()
+        clipped = np.clip(p, np.float32(1e-7), np.float32(1) - np.float32(1e-7)).astype(np.float64)
+        reference = -(label * np.log(clipped) + (1 - label) * np.log1p(-clipped))
+        # 1 - p is rounded, which moves its logarithm by u / (1 - p); two logarithms, each
+        # within 4 ULP, two products and a sum.
+        allowance = bounds.U32 / (1 - clipped) + bounds.gamma(16) * (np.abs(reference) + 1)
+        result = within("loss", "proven", ours, theirs, reference, allowance)
+        assert result.agree, result.detail
+        assert ours.max() < 16.2
+
+
+def test_weighted_loss_divides_by_rows_and_not_by_weights() -> None:
+    """sum(w loss) / N."""
+    loss = mean_loss(column(1, 2, 4, 5), column(1, 0.5, 8, 0))
+    assert loss.item() == (1 + 1 + 32 + 0) / 4
+
+
+def test_class_weight_names_every_class_it_names() -> None:
+    """A class that is not named weighs 1."""
+    y = column(0, 1, 1, 0)
+    assert class_weight_to_sample_weight(y, {0: 0.5, 1: 25}).flatten().tolist() == [
+        0.5,
+        25,
+        25,
+        0.5,
+    ]
+    assert class_weight_to_sample_weight(y, {1: 3}).flatten().tolist() == [1, 3, 3, 1]
+
+
+def quadratic(
+    optimizer_class: type, **options: object
+) -> tuple[nn.Parameter, torch.optim.Optimizer]:
+    w = nn.Parameter(torch.tensor([1.0, -2.0, 3.0]))
+    return w, optimizer_class([w], **options)
+
+
+def step(w: nn.Parameter, optimizer: torch.optim.Optimizer, scale: float = 1.0) -> None:
+    optimizer.zero_grad()
+    (scale * w.square().sum()).backward()
+    optimizer.step()
+
+
+def test_adam_differs_from_torchs_by_its_epsilon() -> None:
+    """A gradient of the size of epsilon: Keras's step is a fraction of torch's."""
+    (w, keras_adam), (v, torch_adam) = quadratic(KerasAdam), quadratic(torch.optim.Adam, lr=1e-3)
+    step(w, keras_adam, 1e-7)
+    step(v, torch_adam, 1e-7)
+    start = torch.tensor([1.0, -2.0, 3.0])
+    ours, theirs = (start - w.detach()).abs(), (start - v.detach()).abs()
+    assert (ours < 0.2 * theirs).all()
+
+
+def test_adam_steps_as_the_equation_says() -> None:
+    """Ten steps against float64, at two learning rates and other decays."""
+    for options in ({}, {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-3}):
+        w, optimizer = quadratic(KerasAdam, **options)
+        w.data = w.data.double()
+        lr, (b1, b2), eps = (
+            options.get("lr", 1e-3), options.get("betas", (0.9, 0.999)), options.get("eps", 1e-7)
+        )  # fmt: skip
+        x, m, v = w.detach().numpy().copy(), np.zeros(3), np.zeros(3)
+        for t in range(1, 11):
+            step(w, optimizer)
+            g = 2 * x
+            m, v = m + (g - m) * (1 - b1), v + (g * g - v) * (1 - b2)
+            x = x - m * (lr * math.sqrt(1 - b2**t) / (1 - b1**t)) / (np.sqrt(v) + eps)
+            # a step is some twenty roundings of numbers no larger than 8
+            assert np.abs(w.detach().numpy() - x).max() <= t * bounds.gamma(20, bounds.U64) * 8
+
+
+def test_adam_is_a_torch_optimizer() -> None:
+    """Groups, a scheduler, a closure, a state_dict that continues to the same bits."""
+    model = FraudClassifier(seed=0).eval()
+    optimizer = KerasAdam(
+        [{"params": model.hidden.parameters(), "lr": 0.01}, {"params": model.output.parameters()}]
+    )
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
+    x = torch.randn(8, 29, generator=torch.Generator().manual_seed(0))
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        loss = model(x).square().mean()
+        loss.backward()
+        return loss.item()
+
+    losses = [optimizer.step(closure) for _ in range(3)]
+    assert losses[2] < losses[0]
+    scheduler.step()
+    assert [group["lr"] for group in optimizer.param_groups] == [0.005, 0.0005]
+    twin = copy.deepcopy(model)
+    resumed = KerasAdam(
+        [{"params": twin.hidden.parameters()}, {"params": twin.output.parameters()}]
+    )
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))  # torch shares its tensors
+    for network, its in ((model, optimizer), (twin, resumed)):
+        its.zero_grad()
+        network(x).square().mean().backward()
+        its.step()
+    for ours, theirs in zip(model.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_adam_leaves_parameters_without_a_gradient() -> None:
+    """As any torch optimizer."""
+    frozen, w = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    optimizer = KerasAdam([frozen, w])
+    w.sum().backward()
+    optimizer.step()
+    assert torch.equal(frozen, torch.ones(2))
+    assert not torch.equal(w, torch.ones(2))
+
+
+@pytest.mark.parametrize(
+    "options", [{"lr": -1}, {"eps": -1e-9}, {"betas": (1.0, 0.9)}, {"lr": math.nan}]
+)
+def test_adam_refuses_numbers_outside_their_range(options: dict) -> None:
+    """The message names what came."""
+    with pytest.raises(ValueError, match=next(iter(options))):
+        quadratic(KerasAdam, **options)
+
+
+def test_dropout_counts_its_training_calls_alone() -> None:
+    """Inference neither drops nor counts; two calls draw two masks."""
+    layer = KerasDropout(0.25, seed=9)
+    x = torch.ones(40, 8)
+    first, second = layer(x), layer(x)
+    layer.eval()
+    assert torch.equal(layer(x), x)
+    assert layer.calls == 2
+    for k, output in enumerate((first, second)):
+        expected = dropout_mask(9, k, 0.25, range(40), 8) * np.float32(1 / 0.75)
+        assert torch.equal(output, expected)
+
+
+@pytest.mark.parametrize("batch", [1, 7, 1000])
+def test_metrics_over_batches_are_keras(batch: int, keras: KerasProcess) -> None:
+    """Probabilities on thresholds, at 0 and 1, in ties; any batch size, one pass."""
+    rng = np.random.default_rng(0)
+    logits = np.concatenate([rng.normal(-3, 3, 900), [0, 0, 200, 200, -200, -200], np.zeros(94)])
+    logits = logits.astype(np.float32)[:, None]
+    labels = (rng.random(1000) < 0.3).astype(np.float32)[:, None]
+    metrics = KerasMetrics()
+    for start in range(0, 1000, batch):
+        part = slice(start, start + batch)
+        metrics.update(torch.from_numpy(logits[part]), torch.from_numpy(labels[part]))
+    theirs = keras.call("losses.metrics_of_logits", logits, labels)
+    ours = metrics.result()
+    assert list(ours) == list(theirs)
+    for name, value in theirs.items():
+        if name in ("tp", "fp", "tn", "fn"):
+            assert ours[name] == value
+        else:  # Keras sums 1000 rows, or 199 areas, of at most 200 in float32
+            largest = 200.0 if name == "cross entropy" else 1.0
+            assert abs(ours[name] - value) <= bounds.gamma(1000 + 24) * largest
+
+
+def test_metrics_of_nothing_and_of_one_class_are_numbers() -> None:
+    """Precision without a predicted positive is 0, and so is recall without a positive."""
+    empty = KerasMetrics().result()
+    assert all(value == 0 for value in empty.values())
+    metrics = KerasMetrics()
+    metrics.update(column(-5, -6), column(0, 0))
+    result = metrics.result()
+    assert (result["precision"], result["recall"], result["tn"]) == (0, 0, 2)
+    assert all(math.isfinite(value) for value in result.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"monitor": "tp"}, "monitor='tp' has no direction"),
+        ({"mode": "up"}, "mode='up'"),
+    ],
+)
+def test_early_stopping_refuses_what_it_cannot_judge(options: dict, message: str) -> None:
+    """As Keras refuses a metric without a direction."""
+    with pytest.raises(ValueError, match=message):
+        EarlyStopping(**options)
