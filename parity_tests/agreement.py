@@ -151,7 +151,11 @@ _FLOOR_ULP = 4
 
 
 def within_rounding(
-    stage: str, ours: np.ndarray, theirs: np.ndarray, reference: np.ndarray
+    stage: str,
+    ours: np.ndarray,
+    theirs: np.ndarray,
+    reference: np.ndarray,
+    jump: np.ndarray | float = 0.0,
 ) -> StageResult:
     """Agreement where rounding errors feed back: no farther apart than Keras is from float64.
 
@@ -162,6 +166,8 @@ def within_rounding(
         reference: the same run in float64. The allowance, one for the whole array, is
             `ROUNDING_FACTOR` times Keras's largest distance from it, and at least 4 ULP of
             the largest number.
+        jump: how far each number may jump besides, because it is a step function of numbers
+            that rounding may put on either side of a step.
     """
     mismatch = _form_mismatch(stage, "rounding", ours, theirs)
     if mismatch:
@@ -176,13 +182,14 @@ def within_rounding(
     with np.errstate(invalid="ignore"):
         gap, own = ours - wide, wide - reference
     floor = _FLOOR_ULP * float(np.spacing(np.asarray(largest(theirs), dtype=theirs.dtype)))
-    allowance = max(ROUNDING_FACTOR * largest(own), floor)
-    used = largest(gap) / allowance
+    allowance = max(ROUNDING_FACTOR * largest(own), floor) + np.broadcast_to(jump, gap.shape)
+    used = float((np.abs(gap) / allowance)[finite].max(initial=0.0))
     broken = ~as_such | (finite & (np.abs(gap) > allowance))
     detail = ""
     if broken.any():
-        at = np.unravel_index(int(np.argmax(np.where(as_such, np.abs(gap), np.inf))), gap.shape)
-        detail = _worst(broken, ours, theirs, f"a difference of {allowance:.3g} at most", at)
+        share = np.where(finite, np.abs(gap) / allowance, np.where(as_such, 0.0, np.inf))
+        at = np.unravel_index(int(np.argmax(share)), gap.shape)
+        detail = _worst(broken, ours, theirs, f"a difference of {allowance[at]:.3g} at most", at)
     return _result(stage, "rounding", ours, theirs, used, not broken.any(), detail)
 
 

@@ -11,6 +11,7 @@ import torch
 from parity_tests.agreement import StageResult, exact, merged, within, within_rounding
 from parity_tests.bounds import first_adam_step, gradients
 from parity_tests.keras_process import KerasProcess
+from parity_tests.metric_spread import recorded_spreads
 from torch_impl import (
     EarlyStopping,
     FraudClassifier,
@@ -34,6 +35,8 @@ class TorchRun(NamedTuple):
     momentum: dict[str, np.ndarray]
     velocity: dict[str, np.ndarray]
     history: History
+    jumps: dict[str, list[float]]
+    """For each series of the history how far each value may jump; of a float64 run alone."""
 
 
 def torch_fit(
@@ -57,23 +60,30 @@ def torch_fit(
     )
     initial = to_keras_weights(model)
     optimizer = KerasAdam(model.parameters(), lr=learning_rate)
-    history = fit(
-        model,
-        features,
-        labels,
-        seed=seed,
-        optimizer=optimizer,
-        batch_size=batch_size,
-        callbacks=[] if early_stopping is None else [EarlyStopping(**early_stopping)],
-        compiled=compiled,
-        progress=False,
+    arguments: dict[str, Any] = {
+        "seed": seed,
+        "optimizer": optimizer,
+        "batch_size": batch_size,
+        "callbacks": [] if early_stopping is None else [EarlyStopping(**early_stopping)],
+        "compiled": compiled,
+        "progress": False,
         **options,
-    )
+    }
+    jumps: dict[str, list[float]] = {}
+    if dtype == torch.float64 and options.get("metrics", True):
+        with recorded_spreads(model) as spreads:
+            history = fit(model, features, labels, **arguments)
+        passes = ["", "val_"] if options.get("validation_data") else [""]
+        for index, spread in enumerate(spreads):
+            for name, value in spread.items():
+                jumps.setdefault(passes[index % len(passes)] + name, []).append(value)
+    else:
+        history = fit(model, features, labels, **arguments)
     moments = {
         name: _as_weights(model, [optimizer.state_of(p)[name] for p in model.parameters()])
         for name in ("momentum", "velocity")
     }
-    return TorchRun(initial, to_keras_weights(model), **moments, history=history)
+    return TorchRun(initial, to_keras_weights(model), **moments, history=history, jumps=jumps)
 
 
 def _as_weights(model: FraudClassifier, tensors: list[torch.Tensor]) -> dict[str, np.ndarray]:
@@ -117,14 +127,15 @@ def compare_runs(
     for moment in ("momentum", "velocity"):
         mine, keras, wide = getattr(ours, moment), theirs[moment], getattr(reference, moment)
         rows.append(within_rounding(f"{prefix}: {moment}", _flat(mine), _flat(keras), _flat(wide)))
-    return [*rows, compare_histories(prefix, ours.history, theirs, reference.history)]
+    return [*rows, compare_histories(prefix, ours.history, theirs, reference)]
 
 
 def compare_histories(
-    prefix: str, ours: History, theirs: Mapping[str, Any], reference: History
+    prefix: str, ours: History, theirs: Mapping[str, Any], run: TorchRun
 ) -> StageResult:
     """One row for all losses and metrics of all epochs, keys, order and epochs included."""
     stage = f"{prefix}: history"
+    reference = run.history
     keys = [list(h) for h in (ours.history, theirs["history"], reference.history)]
     epochs = [ours.epoch, theirs["epoch"], reference.epoch]
     if not keys[0] == keys[1] == keys[2] or not epochs[0] == epochs[1] == epochs[2]:
@@ -138,6 +149,7 @@ def compare_histories(
                 np.float32(ours.history[name]),
                 np.float32(theirs["history"][name]),
                 np.float64(reference.history[name]),
+                np.float64(run.jumps.get(name, 0.0)),
             )
             for name in keys[0]
         ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,10 +22,10 @@ def binary_crossentropy_from_logits(logits: Tensor, labels: Tensor) -> Tensor:
     """Loss of each row, unclipped, as `fit` computes it on the TensorFlow backend.
 
     There Keras finds the logits behind a sigmoid layer and calls
-    `tf.nn.sigmoid_cross_entropy_with_logits`: max(z, 0) - z y + log(1 + exp(-|z|)). It is
-    written with `where`, as there, for its gradient at z = 0: `clamp` and `abs` would give
-    1 - y instead of 1/2 - y. A row whose hidden units were all dropped has z = 0 as long as
-    the output bias is 0.
+    `tf.nn.sigmoid_cross_entropy_with_logits`: max(z, 0) - z y + log(1 + exp(-|z|)).
+
+    At z = 0 the gradient is 1/2 - y, as there; differentiating `clamp` and `abs` would give
+    1 - y. A row whose hidden units were all dropped has z = 0 as long as the output bias is 0.
 
     Args:
         logits: (N, 1).
@@ -33,13 +34,24 @@ def binary_crossentropy_from_logits(logits: Tensor, labels: Tensor) -> Tensor:
     Returns:
         (N, 1).
     """
-    positive = logits >= 0
-    magnitude_below_zero = torch.where(positive, -logits, logits)
-    return (
-        torch.where(positive, logits, 0)
-        - logits * labels
-        + torch.log1p(torch.exp(magnitude_below_zero))
-    )
+    losses: Tensor = _CrossEntropyFromLogits.apply(logits, labels)  # type: ignore[no-untyped-call]
+    return losses
+
+
+class _CrossEntropyFromLogits(torch.autograd.Function):
+    """The formula, with its gradient σ(z) - y in closed form: a third of the operations."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
+        ctx.save_for_backward(logits, labels)
+        softplus = torch.log1p(torch.exp(-logits.abs()))
+        return logits.clamp(min=0).sub_(logits * labels).add_(softplus)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        logits, labels = ctx.saved_tensors
+        to_labels = -logits * gradient if ctx.needs_input_grad[1] else None
+        return (torch.sigmoid(logits) - labels) * gradient, to_labels
 
 
 def binary_crossentropy(probabilities: Tensor, labels: Tensor) -> Tensor:
