@@ -25,6 +25,7 @@ from torch import Tensor
 
 __all__ = [
     "dropout_mask",
+    "dropout_masks",
     "glorot_uniform",
     "layer_seeds",
     "philox4x32",
@@ -127,7 +128,10 @@ def uniform(
     Raises:
         ValueError: `conversion` is neither, or `start` is negative.
     """
-    return _mantissas(seed, shape, start, conversion, device).float() * 2.0**-23
+    if conversion == "xla":
+        seed = seed[0] & _MASK32, seed[1] & _MASK32  # the compiler drops the upper halves
+    bits = random_bits(seed, math.prod(shape), start, device)
+    return _mantissas(bits, conversion).reshape(tuple(shape)).float() * 2.0**-23
 
 
 def glorot_uniform(seed: int, shape: Sequence[int], device: Device = None) -> Tensor:
@@ -186,19 +190,34 @@ def dropout_mask(
         ValueError: `rate` is outside [0, 1], `rows` is not consecutive from 0 or later,
             `step` is negative, or `seed` or `step` does not fit int64.
     """
+    steps = range(step, step + 1)
+    return dropout_masks(seed, steps, rate, rows, units, conversion, device)[0]
+
+
+def dropout_masks(
+    seed: int,
+    steps: range,
+    rate: float,
+    rows: range,
+    units: int,
+    conversion: Conversion = "op",
+    device: Device = None,
+) -> Tensor:
+    """`dropout_mask` of consecutive training calls at once, bool (len(steps), len(rows), units)."""
     if not 0 <= rate <= 1:
         raise ValueError(f"rate is {rate}, expected 0 to 1")
     if rows.step != 1 or rows.start < 0:
         raise ValueError(f"rows is {rows}, expected consecutive rows from 0 or later")
-    if step < 0:
-        raise ValueError(f"step is {step}, expected 0 or more")
-    shape = (len(rows), units)
+    if steps.step != 1 or steps.start < 0:
+        raise ValueError(f"step is {steps.start}, expected 0 or more")
+    shape = (len(steps), len(rows), units)
     if rate in (0, 1):
         return torch.full(shape, rate == 0, device=device)
-    stream = (_keras_seed(seed), _keras_seed(step))
-    mantissas = _mantissas(stream, shape, rows.start * units, conversion, device)
+    starts = stream_start(seed, steps.start, len(steps)).to(device).T.unsqueeze(-1)
+    bits = _stream(starts[:2], starts[2:], len(rows) * units, rows.start * units, device)
     # u ≥ rate in float32, to which Keras rounds the rate, without making the floats.
-    return mantissas >= math.ceil(torch.tensor(rate, dtype=torch.float32).item() * 2**23)
+    threshold = math.ceil(torch.tensor(rate, dtype=torch.float32).item() * 2**23)
+    return _mantissas(bits, conversion).reshape(shape) >= threshold
 
 
 def shuffle_permutation(seed: int, n: int) -> Tensor:
@@ -276,16 +295,11 @@ def stream_start(seed: int, first_step: int, steps: int) -> Tensor:
     return torch.stack(words, dim=-1)
 
 
-def _mantissas(
-    seed: tuple[int, int], shape: Sequence[int], start: int, conversion: Conversion, device: Device
-) -> Tensor:
-    """The 23 bits of each uniform number, int64."""
+def _mantissas(bits: Tensor, conversion: Conversion) -> Tensor:
+    """The 23 bits of each word that become a uniform number, int64."""
     if conversion not in ("op", "xla"):
         raise ValueError(f"conversion is {conversion!r}, expected 'op' or 'xla'")
-    if conversion == "xla":
-        seed = seed[0] & _MASK32, seed[1] & _MASK32  # the compiler drops the upper halves
-    bits = random_bits(seed, math.prod(shape), start, device)
-    return (bits & 0x7FFFFF if conversion == "op" else bits >> 9).reshape(tuple(shape))
+    return bits & 0x7FFFFF if conversion == "op" else bits >> 9
 
 
 def _halves(word64: int) -> tuple[int, int]:
@@ -293,19 +307,34 @@ def _halves(word64: int) -> tuple[int, int]:
 
 
 def _stream(
-    key: tuple[int, int],
-    upper: tuple[int, int],
+    key: Sequence[Word] | Tensor,
+    upper: Sequence[Word] | Tensor,
     count: int,
     start: int = 0,
     device: Device = None,
 ) -> Tensor:
-    """Words of the blocks at counters (i low, i high, *upper), for i = 0, 1, 2, and so on."""
+    """Words of the blocks at counters (i low, i high, *upper), for i = 0, 1, 2, and so on.
+
+    Args:
+        key: two words; tensors (streams, 1) for several streams at once, as `upper`.
+        upper: the counter's other two words.
+        count: number of words.
+        start: index of the first.
+        device: where they are computed.
+
+    Returns:
+        int64 (count,), or (streams, count).
+    """
     if count < 0 or start < 0:
         raise ValueError(f"count is {count} and start {start}, expected 0 or more")
     first, skipped = divmod(start, 4)
     block = torch.arange(first, -(-(start + count) // 4), device=device)
-    words = philox4x32((block & _MASK32, block >> 32, *upper), key)
-    return torch.stack(words, dim=-1).flatten()[skipped : skipped + count]
+    upper0, upper1 = (block.new_zeros(()) + word for word in upper)
+    shape = (*upper0.shape[:-1], len(block))
+    counter = (block & _MASK32, block >> 32, upper0, upper1)
+    c0, c1, c2, c3 = (word.expand(shape) for word in counter)
+    words = philox4x32((c0, c1, c2, c3), (key[0], key[1]))
+    return torch.stack(words, dim=-1).flatten(-2)[..., skipped : skipped + count]
 
 
 def _keras_seed(value: int) -> int:

@@ -1,0 +1,86 @@
+"""What a Keras file says, whichever format it is in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+__all__ = ["AdamState", "Contents", "KerasFileError", "Layer", "Network"]
+
+
+class KerasFileError(ValueError):
+    """A Keras file is damaged or hostile, or holds what is not supported."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a chain."""
+
+    kind: Literal["Dense", "Dropout", "Activation"]
+    name: str
+    units: int = 0
+    """Of a Dense layer."""
+    activation: Literal["linear", "relu", "sigmoid"] = "linear"
+    """Of a Dense or Activation layer."""
+    use_bias: bool = True
+    """Of a Dense layer."""
+    rate: float = 0.0
+    """Of a Dropout layer: share of units dropped."""
+    seed: int | None = None
+    """Of a Dropout layer, if the file says."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A chain of layers."""
+
+    in_features: int
+    layers: tuple[Layer, ...]
+    name: str = "sequential"
+
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """`layer/kernel` and `layer/bias` to shape, in Keras's layout and order."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        width = self.in_features
+        for layer in self.layers:
+            if layer.kind == "Dense":
+                shapes[f"{layer.name}/kernel"] = (width, layer.units)
+                if layer.use_bias:
+                    shapes[f"{layer.name}/bias"] = (layer.units,)
+                width = layer.units
+        return shapes
+
+
+@dataclass(frozen=True)
+class AdamState:
+    """Where a `keras.optimizers.Adam` stands."""
+
+    iterations: int
+    learning_rate: float
+    momentum: Mapping[str, Tensor]
+    """By the weight's name, in Keras's layout, as `velocity`."""
+    velocity: Mapping[str, Tensor]
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-7
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What was read."""
+
+    weights: Mapping[str, Tensor]
+    """`layer/kernel` and `layer/bias`, in Keras's layout, of the file's own dtypes."""
+    network: Network | None = None
+    """None where the file holds weights alone."""
+    optimizer: AdamState | None = None
+    """None where the model was saved without one."""
+    format: str = ""
+    """What kind of file it was, for people."""
+    keras_version: str | None = None
+    """Who wrote it, if the file says."""
+    notes: tuple[str, ...] = field(default=())
+    """What the file does not say and was assumed."""
