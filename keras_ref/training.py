@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_ref.model import get_weights, make_model, set_weights
 
-__all__ = ["fit", "one_step", "timed_fit", "tutorial_metrics"]
+__all__ = ["fit", "one_step", "oversample", "timed_fit", "tutorial_metrics"]
 
 
 def tutorial_metrics() -> list[keras.metrics.Metric]:
@@ -57,6 +57,7 @@ def fit(
     metrics: bool = True,
     learning_rate: float = 1e-3,
     early_stopping: dict[str, Any] | None = None,
+    steps_per_epoch: int | None = None,
 ) -> dict[str, Any]:
     """`set_random_seed(seed)`, build, compile, `fit`.
 
@@ -76,6 +77,7 @@ def fit(
         metrics: whether the tutorial's eleven are compiled in.
         learning_rate: of Adam.
         early_stopping: arguments of `keras.callbacks.EarlyStopping`, or None for none.
+        steps_per_epoch: as `fit` takes it.
 
     Returns:
         `history` and `epoch` of the History; `initial` and `final` weights; `weights` after
@@ -102,6 +104,7 @@ def fit(
         class_weight=class_weight,
         sample_weight=sample_weight,
         shuffle=shuffle,
+        steps_per_epoch=steps_per_epoch,
         callbacks=callbacks,
         verbose=0,
     )
@@ -117,6 +120,23 @@ def fit(
         "velocity": dict(zip(names, variables[1::2], strict=True)),
         "iterations": int(optimizer.iterations),
     }
+
+
+def oversample(
+    features: np.ndarray, labels: np.ndarray, *, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The tutorial's own lines that draw positives until they are as many as negatives."""
+    keras.utils.set_random_seed(seed)
+    bool_labels = labels[:, 0] != 0
+    pos_features, neg_features = features[bool_labels], features[~bool_labels]
+    pos_labels, neg_labels = labels[bool_labels], labels[~bool_labels]
+    ids = np.arange(len(pos_features))
+    choices = np.random.choice(ids, len(neg_features))  # noqa: NPY002 (as the tutorial)
+    resampled_features = np.concatenate([pos_features[choices], neg_features], axis=0)
+    resampled_labels = np.concatenate([pos_labels[choices], neg_labels], axis=0)
+    order = np.arange(len(resampled_labels))
+    np.random.shuffle(order)  # noqa: NPY002 (as the tutorial)
+    return resampled_features[order], resampled_labels[order]
 
 
 def one_step(

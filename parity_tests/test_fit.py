@@ -12,7 +12,7 @@ from data import Prepared, prepare, synthetic
 from parity_tests.agreement import StageResult
 from parity_tests.keras_process import KerasProcess
 from parity_tests.training_pair import compare_one_step, compare_runs, torch_fit
-from torch_impl import prior_log_odds
+from torch_impl import oversample, prior_log_odds
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,12 @@ RUNS: dict[str, dict[str, Any]] = {
     "unshuffled": {"epochs": 4, "batch_size": 512, "shuffle": False},
     "loss-alone": {"epochs": 4, "batch_size": 512, "metrics": False, "validated": True},
     "last-batch-of-one-row": {"epochs": 3, "batch_size": 511, "rows": 511 * 3 + 1},
+    "sample-weighted": {"epochs": 3, "batch_size": 512, "sample_weighted": True},
+    "epochs-of-six-steps": {"epochs": 5, "batch_size": 511, "steps_per_epoch": 6},
+    "oversampled": {
+        "epochs": 6, "batch_size": 512, "steps_per_epoch": 5, "oversampled": True,
+        "validated": True,
+    },
     "another-learning-rate": {"epochs": 4, "batch_size": 512, "learning_rate": 3e-2},
     "early-stopping": {
         "epochs": 60, "batch_size": 256, "validated": True, "learning_rate": 2e-2,
@@ -100,6 +106,10 @@ def test_a_whole_run_agrees(
     options = dict(RUNS[case])
     rows = options.pop("rows", 4 * 2048)
     data = prepared.train.features[: min(rows, 7680)], prepared.train.labels[: min(rows, 7680)]
+    if options.pop("oversampled", False):
+        data = oversample(*data, seed=7)
+    if options.pop("sample_weighted", False):
+        options["sample_weight"] = np.random.default_rng(3).random(len(data[1]), np.float32)
     if options.pop("validated", False):
         options["validation_data"] = (prepared.validation.features, prepared.validation.labels)
     if case not in runs:
@@ -118,3 +128,14 @@ def test_a_whole_run_agrees(
 def runs() -> dict[str, Any]:
     """Keras's runs and the float64 ones, each needed by both paths."""
     return {}
+
+
+def test_oversampled_rows_are_the_tutorials(prepared: Prepared, keras: KerasProcess) -> None:
+    """Draw for draw, in order, from the one seed."""
+    features, labels = prepared.train.features[:3000], prepared.train.labels[:3000]
+    for seed in (0, 42, 2**32 - 1):
+        ours = oversample(features, labels, seed=seed)
+        theirs = keras.call("training.oversample", features, labels, seed=seed)
+        for mine, keras_rows in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(mine, keras_rows, strict=True)
+        assert ours[1].mean() == 0.5

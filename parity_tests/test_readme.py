@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -19,9 +18,9 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def test_python_example_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("example", blocks("python"), ids=lambda text: text.split("\n")[-2])
+def test_python_example_runs(example: str) -> None:
     """As it stands, in a process of its own."""
-    (example,) = blocks("python")
     answer = subprocess.run(
         [sys.executable, "-W", "error", "-c", example], cwd=ROOT, capture_output=True, text=True
     )
@@ -36,7 +35,9 @@ def test_report_command_line_is_understood(line: str) -> None:
     parse_arguments(command[3:])
 
 
-@pytest.mark.parametrize("test_id", re.findall(r"`(parity_tests/[^`]*::[^`]*)`", README))
+@pytest.mark.parametrize(
+    "test_id", sorted(set(re.findall(r"`(parity_tests/[^`]*::[^`]*)`", README)))
+)
 def test_named_proof_exists(test_id: str) -> None:
     """A row of the migration table without its test proves nothing."""
     path, _, name = test_id.partition("::")

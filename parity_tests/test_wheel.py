@@ -42,7 +42,7 @@ def test_wheel_holds_torch_impl_alone(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"torch_impl"}
-    ours = {f"torch_impl/{path.name}" for path in (ROOT / "torch_impl").glob("*.py")}
+    ours = {str(path.relative_to(ROOT)) for path in (ROOT / "torch_impl").rglob("*.py")}
     ours |= {"torch_impl/py.typed", "torch_impl/native_epoch.cpp"}
     assert ours == {n for n in names if n.startswith("torch_impl/")}
     assert any(name.endswith("licenses/LICENSE") for name in names)

@@ -21,6 +21,7 @@ from torch_impl.keras_weights import (
     to_keras_weights,
 )
 from torch_impl.model import FraudClassifier, prior_log_odds
+from torch_impl.sampling import oversample
 from torch_impl.training import History, evaluate, fit, predict
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "evaluate",
     "fit",
     "load_keras_weights",
+    "oversample",
     "predict",
     "prior_log_odds",
     "to_keras_weights",

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import random
+from array import array
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -44,6 +45,7 @@ _ROUNDS = 10
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)  # the golden ratio and sqrt(3) - 1, as 32-bit fractions
 _SCRAMBLE_KEY = (0x3EC8F720, 0x02461E29)
+_SWAPS = 2**16  # of a shuffle, made at a time
 
 
 def philox4x32(
@@ -243,13 +245,14 @@ def shuffle_permutation(seed: int, n: int) -> Tensor:
     # seed 0, but the pair (0, 0) means "unseeded" there and is stepped around.
     key = seed % (2**31 - 1)
     op_seed = 0 if key else 2**31 - 1
-    bits = _stream(_halves(key), _halves(op_seed), max(n - 1, 0))
     # Fisher-Yates: place i gets one of the n - i rows not yet placed. Swaps depend on each
-    # other, so they run in a plain loop; a Python list makes that quick.
-    partners = (torch.arange(n - 1) + bits % torch.arange(n, 1, -1)).tolist() if n > 1 else []
-    order = list(range(n))
-    for i, partner in enumerate(partners):
-        order[i], order[partner] = order[partner], order[i]
+    # other, so they run in a plain loop, over an array of bytes to spare memory.
+    order = array("q", range(n))
+    for first in range(0, n - 1, _SWAPS):
+        places = torch.arange(first, min(first + _SWAPS, n - 1))
+        words = _stream(_halves(key), _halves(op_seed), len(places), first)
+        for i, partner in enumerate((places + words % (n - places)).tolist(), first):
+            order[i], order[partner] = order[partner], order[i]
     return torch.tensor(order, dtype=torch.int64)
 
 

@@ -79,6 +79,7 @@ class NativeEpoch:
             and drop.rate < 1
             and model.hidden_units % 8 == 0  # a row of the mask must be whole vectors
             and rows.device.type == "cpu"
+            and rows.shape[1] == model.in_features
             and all(p.dtype == torch.float32 and p.requires_grad for p in parameters)
             and len(optimizer.param_groups) == 1
             and {id(p) for p in optimizer.param_groups[0]["params"]} == {id(p) for p in parameters}

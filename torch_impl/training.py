@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, TensorDataset
 
 from torch_impl.callbacks import Callback
 from torch_impl.checkpoint import Checkpoint
@@ -63,6 +64,7 @@ def fit(
     optimizer: torch.optim.Optimizer | None = None,
     metrics: bool = True,
     compiled: bool = True,
+    steps_per_epoch: int | None = None,
     callbacks: Sequence[Callback] = (),
     checkpoint: str | PathLike[str] | None = None,
     progress: bool = True,
@@ -77,6 +79,7 @@ def fit(
         model: gives logits (N, 1); trained in place, on the device and in the dtype of its
             parameters.
         x: (N, F) rows, an array or tensor; or a Dataset of (row, label) pairs, read once.
+            It is copied at most once, in training order.
         y: (N, 1) or (N,) labels, 0 or 1; None if `x` is a Dataset.
         batch_size: rows per step; the last step of an epoch takes what is left.
         epochs: passes over the rows.
@@ -90,6 +93,9 @@ def fit(
         compiled: whether a seeded `FraudClassifier` in float32 on the CPU with `KerasAdam` is
             trained by the compiled epoch; anything else, or where no C++ compiler is
             (warned of once), takes the eager path, which computes the same.
+        steps_per_epoch: makes epochs of so many batches that walk through the rows, as the
+            tutorial does with oversampled rows, instead of epochs of all rows. As in Keras,
+            an epoch in which the rows end is shorter, and the next one starts over.
         callbacks: called after each epoch, in order.
         checkpoint: a file that is replaced after each epoch. If it is there, the run it
             holds is continued, to the same bits as if it had never stopped.
@@ -107,6 +113,8 @@ def fit(
         raise ValueError(
             f"fit: batch_size={batch_size}, epochs={epochs}; expected at least 1 and 0"
         )
+    if steps_per_epoch is not None and steps_per_epoch < 1:
+        raise ValueError(f"fit: steps_per_epoch={steps_per_epoch}; expected at least 1")
     if class_weight is not None and sample_weight is not None:
         raise ValueError("fit: class_weight and sample_weight came both; expected one of them")
     parameter = next(model.parameters())
@@ -119,6 +127,11 @@ def fit(
     elif sample_weight is not None:
         weights = _column(sample_weight, parameter, "fit: sample_weight", len(rows))
     held_out = None if validation_data is None else _pair(validation_data, parameter)
+    if held_out is not None and held_out[0].shape[1] != rows.shape[1]:
+        raise ValueError(
+            f"fit: validation_data: x came as {tuple(held_out[0].shape)}; "
+            f"expected (N, {rows.shape[1]}) as the rows trained on"
+        )
     optimizer = optimizer or KerasAdam(model.parameters())
     if shuffle:
         if seed is None:
@@ -127,12 +140,15 @@ def fit(
         # One shuffled copy: Keras takes the same permutation in every epoch.
         rows, labels = rows[order], labels[order]
         weights = None if weights is None else weights[order]
+    rows = rows.contiguous()
 
     history, first = History(), 0
     for callback in callbacks:
         callback.on_train_begin(model)
     store = None if checkpoint is None else Checkpoint(checkpoint)
     run = {"batch_size": batch_size, "rows": len(rows), "shuffle": shuffle, "seed": seed}
+    if steps_per_epoch is not None:
+        run["steps_per_epoch"] = steps_per_epoch
     if store is not None and store.exists():
         first = store.restore(model, optimizer, callbacks, history, run)
     native = NativeEpoch.create(model, optimizer, rows) if compiled else None
@@ -142,7 +158,14 @@ def fit(
         for epoch in bar:
             if any(callback.stop_training for callback in callbacks):
                 break
-            logs = epoch_engine.train(rows, labels, weights, batch_size, metrics)
+            part = _part(epoch, len(rows), batch_size, steps_per_epoch)
+            logs = epoch_engine.train(
+                rows[part],
+                labels[part],
+                None if weights is None else weights[part],
+                batch_size,
+                metrics,
+            )
             if held_out is not None:
                 measured = epoch_engine.evaluate(*held_out, batch_size, metrics)
                 logs |= {f"val_{name}": value for name, value in measured.items()}
@@ -156,6 +179,15 @@ def fit(
         callback.on_train_end(model)
     model.train(was_training)
     return history
+
+
+def _part(epoch: int, rows: int, batch_size: int, steps: int | None) -> slice:
+    """Which rows an epoch takes (keras/src/trainers/epoch_iterator.py)."""
+    if steps is None:
+        return slice(0, rows)
+    epochs_per_pass = -(-rows // (steps * batch_size))
+    start = epoch % epochs_per_pass * steps * batch_size
+    return slice(start, min(start + steps * batch_size, rows))
 
 
 def evaluate(
@@ -335,22 +367,21 @@ class _inference:  # noqa: N801 (a context manager, named like one)
 
 
 def _pair(data: Any, like: Tensor) -> tuple[Tensor, Tensor]:
+    where = "fit: validation_data"
     if isinstance(data, Dataset):
-        return _table(data, None, like, "fit: validation_data")
-    if not isinstance(data, tuple) or len(data) != 2:
-        raise ValueError("fit: validation_data: expected (x, y) or a Dataset")
-    return _table(data[0], data[1], like, "fit: validation_data")
+        rows, labels = _table(data, None, like, where)
+    elif isinstance(data, (tuple, list)) and len(data) == 2:
+        rows, labels = _table(data[0], data[1], like, where)
+    else:
+        raise ValueError(f"{where}: expected (x, y) or a Dataset")
+    return rows.contiguous(), labels
 
 
 def _table(x: Any, y: Any, like: Tensor, where: str) -> tuple[Tensor, Tensor]:
     if isinstance(x, Dataset):
         if y is not None:
             raise ValueError(f"{where}: y came beside a Dataset; expected its items to be pairs")
-        pairs = [x[i] for i in range(len(x))]  # type: ignore[arg-type]
-        if any(not isinstance(pair, (tuple, list)) or len(pair) != 2 for pair in pairs):
-            raise ValueError(f"{where}: expected a Dataset of (row, label) pairs")
-        x = torch.stack([_tensor(row, like) for row, _ in pairs]) if pairs else like.new_zeros(0, 1)
-        y = torch.stack([_tensor(label, like).reshape(()) for _, label in pairs]) if pairs else x
+        x, y = _stacked(x, like, where)
     if y is None:
         raise ValueError(f"{where}: y is missing")
     rows = _tensor(x, like)
@@ -362,15 +393,43 @@ def _table(x: Any, y: Any, like: Tensor, where: str) -> tuple[Tensor, Tensor]:
     return rows, labels
 
 
+def _stacked(dataset: Dataset[Any], like: Tensor, where: str) -> tuple[Tensor, Tensor]:
+    if isinstance(dataset, TensorDataset) and len(dataset.tensors) == 2:
+        return dataset.tensors[0], dataset.tensors[1]
+    if not hasattr(dataset, "__len__"):
+        raise ValueError(f"{where}: the Dataset has no length; expected one with items 0 to N - 1")
+    count, rows, labels = len(dataset), like.new_zeros(0, 1), like.new_zeros(0)
+    for i in range(count):
+        pair = dataset[i]
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise ValueError(f"{where}: item {i} of the Dataset is no (row, label) pair")
+        row, label = _tensor(pair[0], like), _tensor(pair[1], like)
+        if i == 0:
+            rows, labels = like.new_empty(count, row.numel()), like.new_empty(count)
+        if row.numel() != rows.shape[1] or label.numel() != 1:
+            raise ValueError(
+                f"{where}: item {i} of the Dataset has a row of {row.numel()} and a label of "
+                f"{label.numel()} numbers; expected {rows.shape[1]} and 1"
+            )
+        rows[i], labels[i] = row.reshape(-1), label.reshape(())
+    return rows.detach(), labels.detach()
+
+
 def _column(values: Any, like: Tensor, where: str, rows: int) -> Tensor:
     column = _tensor(values, like)
     if column.shape not in ((rows,), (rows, 1)):
         raise ValueError(f"{where} came as {tuple(column.shape)}; expected ({rows}, 1)")
-    return column.reshape(rows, 1)
+    return column.reshape(rows, 1).contiguous()
 
 
 def _tensor(values: Any, like: Tensor) -> Tensor:
-    tensor = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
+    if isinstance(values, Tensor):
+        tensor = values
+    else:
+        with warnings.catch_warnings():
+            # torch warns of arrays that cannot be written to; nothing here writes to rows.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            tensor = torch.as_tensor(np.asarray(values))
     return tensor.detach().to(like.device, like.dtype)
 
 

@@ -1,0 +1,337 @@
+"""`fit`, `evaluate` and `predict` as a PyTorch project meets them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
+
+from parity_tests.walls import ROOT
+from torch_impl import Callback, FraudClassifier, History, evaluate, fit, oversample, predict
+from torch_impl.keras_dropout import KerasDropout
+from torch_impl.keras_random import dropout_mask, shuffle_permutation
+
+ROWS, FEATURES = 300, 5
+
+
+def rows_and_labels(rows: int = ROWS) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(rows, FEATURES)).astype(np.float32)
+    return x, (x[:, :1] + generator.normal(size=(rows, 1)) > 1).astype(np.float32)
+
+
+def trained(x: Any, y: Any = None, **options: Any) -> tuple[dict[str, Tensor], History]:
+    model = FraudClassifier(FEATURES, 8, seed=3)
+    options = {"batch_size": 64, "epochs": 2, "seed": 3, "progress": False} | options
+    history = fit(model, x, y, **options)
+    return model.state_dict(), history
+
+
+def assert_same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+
+
+class Pairs(Dataset):  # type: ignore[type-arg]
+    def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
+        self.x, self.y = x, y
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        return torch.from_numpy(self.x[index]), float(self.y[index, 0])
+
+
+FORMS: dict[str, Any] = {
+    "tensors": lambda x, y: (torch.from_numpy(x), torch.from_numpy(y)),
+    "flat-labels": lambda x, y: (x, y[:, 0]),
+    "integer-labels": lambda x, y: (x, y.astype(np.int64)),
+    "boolean-labels": lambda x, y: (x, y > 0),
+    "lists": lambda x, y: (x.tolist(), y.tolist()),
+    "float64-rows": lambda x, y: (x.astype(np.float64), y),
+    "columns-first": lambda x, y: (np.asfortranarray(x), np.asfortranarray(y)),
+    "every-second-row": lambda x, y: (np.repeat(x, 2, axis=0)[::2], np.repeat(y, 2, axis=0)[::2]),
+    "tensor-dataset": lambda x, y: (TensorDataset(torch.tensor(x), torch.tensor(y)), None),
+    "dataset": lambda x, y: (Pairs(x, y), None),
+}
+
+
+def read_only(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    x, y = x.copy(), y.copy()
+    x.flags.writeable = y.flags.writeable = False
+    return x, y
+
+
+@pytest.mark.parametrize("shuffle", [True, False], ids=["shuffled", "in-order"])
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "eager"])
+@pytest.mark.parametrize("form", [*FORMS, "read-only-arrays"])
+def test_rows_of_every_form_train_to_the_same_bits(
+    form: str, compiled: bool, shuffle: bool
+) -> None:
+    """And the caller's arrays are left as they were."""
+    x, y = rows_and_labels()
+    options: dict[str, Any] = {"compiled": compiled, "shuffle": shuffle}
+    expected = trained(x, y, validation_data=(x, y), **options)
+    kept = x.copy(), y.copy()
+    given = (FORMS | {"read-only-arrays": read_only})[form](x, y)
+    held_out = given[0] if given[1] is None else given
+    weights, history = trained(*given, validation_data=held_out, **options)
+    assert_same(weights, expected[0])
+    assert history == expected[1]
+    np.testing.assert_array_equal(x, kept[0])
+    np.testing.assert_array_equal(y, kept[1])
+
+
+class Endless(IterableDataset):  # type: ignore[type-arg]
+    def __iter__(self) -> Any:
+        while True:
+            yield torch.zeros(FEATURES), 0.0
+
+
+class Ragged(Pairs):
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        return torch.zeros(FEATURES - (index == 7)), 0.0
+
+
+X, Y = rows_and_labels()
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "no-rows": ({"x": X[:0], "y": Y[:0]}, "fit: x has no rows"),
+    "no-labels": ({"x": X}, "fit: y is missing"),
+    "one-axis": ({"x": X[0], "y": Y[:5]}, "fit: x came as (5,); expected (N, F)"),
+    "labels-too-few": ({"x": X, "y": Y[:-1]}, "fit: y came as (299, 1); expected (300, 1)"),
+    "labels-in-two-columns": ({"x": X, "y": X[:, :2]}, "fit: y came as (300, 2)"),
+    "label-two": ({"x": X, "y": Y + 1}, "fit: y holds labels other than 0 and 1"),
+    "label-nan": ({"x": X, "y": Y * np.nan}, "fit: y holds labels other than 0 and 1"),
+    "width": ({"x": X[:, :4], "y": Y}, "features came as (64, 4); expected (N, 5)"),
+    "batch-size": ({"x": X, "y": Y, "batch_size": 0}, "batch_size=0"),
+    "epochs": ({"x": X, "y": Y, "epochs": -1}, "epochs=-1"),
+    "steps": ({"x": X, "y": Y, "steps_per_epoch": 0}, "steps_per_epoch=0"),
+    "weights-too-few": ({"x": X, "y": Y, "sample_weight": Y[:9]}, "sample_weight came as (9, 1)"),
+    "both-weights": (
+        {"x": X, "y": Y, "sample_weight": Y, "class_weight": {0: 1.0}},
+        "class_weight and sample_weight came both",
+    ),
+    "validation-alone": ({"x": X, "y": Y, "validation_data": X}, "fit: validation_data: expected"),
+    "validation-width": ({"x": X, "y": Y, "validation_data": (X[:, :3], Y)}, "x came as (300, 3)"),
+    "endless": ({"x": Endless()}, "the Dataset has no length"),
+    "ragged": ({"x": Ragged(X, Y)}, "item 7 of the Dataset has a row of 4"),
+    "no-pairs": ({"x": TensorDataset(torch.zeros(3, 5))}, "item 0 of the Dataset is no (row,"),
+    "labels-beside-dataset": ({"x": Pairs(X, Y), "y": Y}, "y came beside a Dataset"),
+    "seed": ({"x": X, "y": Y, "seed": 2**32}, "expected 0 to 2**32 - 1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "eager"])
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_before_anything_is_trained(case: str, compiled: bool) -> None:
+    """One line that says where, what came and what was expected."""
+    arguments, message = BAD[case]
+    model = FraudClassifier(FEATURES, 8, seed=3)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    options = {"batch_size": 64, "progress": False, "compiled": compiled} | arguments
+    with pytest.raises(ValueError, match=re.escape(message)) as error:
+        fit(model, **options)
+    assert "\n" not in str(error.value)
+    assert_same(model.state_dict(), before)
+
+
+def test_oversampling_refuses_what_it_cannot_balance() -> None:
+    """Nothing to draw from, labels of no class, or of another number."""
+    for labels, message in ((Y * 0, "no label 1"), (Y + 1, "other than"), (Y[:3], "(3, 1)")):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            oversample(X, labels, seed=0)
+
+
+def test_dropout_does_not_depend_on_what_was_asked_before() -> None:
+    """Batches of changing size, another layer between, and a call after a jump."""
+    layer, other = KerasDropout(0.4, seed=11), KerasDropout(0.4, seed=12)
+    ones = torch.ones(3000, 7)
+    for call, rows in enumerate([5, 5, 64, 1, 0, 65, 3000, *range(1, 30)]):
+        other(ones)
+        kept = layer(ones[:rows]) != 0
+        assert torch.equal(kept, dropout_mask(11, call, 0.4, range(rows), 7)), (call, rows)
+    layer.calls = 2**31
+    assert torch.equal(layer(ones) != 0, dropout_mask(11, 2**31, 0.4, range(3000), 7))
+
+
+def test_predict_gives_probabilities_without_dropout_and_keeps_the_mode() -> None:
+    """In batches of any size, of no rows too."""
+    model = FraudClassifier(FEATURES, 8, dropout=0.9, seed=3).train()
+    expected = model.predict_proba(torch.from_numpy(X))
+    for batch_size in (1, 7, 300, 10_000):
+        p = predict(model, X, batch_size=batch_size)
+        assert p.shape == (ROWS, 1)
+        assert not p.requires_grad
+        # One row alone may be summed in another order than many.
+        assert (p - expected).abs().max() <= 2**-23
+    assert predict(model, X[:0]).shape == (0, 1)
+    assert model.training
+    assert isinstance(model.dropout, KerasDropout)
+    assert model.dropout.calls == 0
+
+
+def test_evaluate_gives_what_fit_reports_for_validation() -> None:
+    """The same keys without `val_`; of no rows numbers too."""
+    model = FraudClassifier(FEATURES, 8, seed=3)
+    history = fit(
+        model, X, Y, batch_size=64, validation_data=(X, Y), progress=False, compiled=False
+    )
+    found = evaluate(model, X, Y, batch_size=64)
+    assert {f"val_{name}": [value] for name, value in found.items()} == {
+        name: values for name, values in history.history.items() if name.startswith("val_")
+    }
+    assert evaluate(model, X, Y, metrics=False) == {"loss": found["loss"]}
+    assert evaluate(model, X[:0], Y[:0])["loss"] == 0
+
+
+def test_any_module_and_optimizer_can_be_trained() -> None:
+    """With torch's own layers, its own generator, and its own SGD."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(FEATURES, 4), nn.Tanh(), nn.Dropout(0.1), nn.Linear(4, 1))
+    model.double()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    history = fit(model, X, Y, batch_size=64, epochs=5, optimizer=optimizer, progress=False)
+    losses = history.history["loss"]
+    assert losses[-1] < losses[0]
+    assert history.epoch == [0, 1, 2, 3, 4]
+
+
+def test_without_a_seed_torchs_generator_decides() -> None:
+    """Equal after `torch.manual_seed`, different otherwise."""
+    runs = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        model = FraudClassifier(FEATURES, 8)
+        fit(model, X, Y, batch_size=64, progress=False)
+        runs.append(model.state_dict())
+    assert_same(runs[0], runs[1])
+    assert not torch.equal(runs[0]["hidden.weight"], runs[2]["hidden.weight"])
+
+
+def test_rows_are_taken_in_keras_order() -> None:
+    """What a hook sees is the permutation's batches, the short one last, in each epoch."""
+    x = torch.arange(10.0).reshape(10, 1)
+    model = FraudClassifier(1, 8, seed=5)
+    seen: list[list[float]] = []
+    model.hidden.register_forward_hook(lambda _m, inputs, _o: seen.append(inputs[0][:, 0].tolist()))
+    fit(model, x, torch.zeros(10), batch_size=4, epochs=2, seed=5, progress=False)
+    order = shuffle_permutation(5, 10).tolist()
+    assert seen == [order[:4], order[4:8], order[8:]] * 2
+
+
+class Recorder(Callback):
+    def __init__(self, stop_at: int) -> None:
+        self.calls: list[str] = []
+        self.stop_at = stop_at
+
+    def on_train_begin(self, model: nn.Module) -> None:
+        self.calls.append("begin")
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float], model: nn.Module) -> None:
+        self.calls.append(f"{epoch}: {', '.join(logs)}")
+        self.stop_training = epoch == self.stop_at
+
+    def on_train_end(self, model: nn.Module) -> None:
+        self.calls.append("end")
+
+
+def test_callbacks_see_every_epoch_and_may_stop_the_run() -> None:
+    """Begin, each epoch with its logs, end."""
+    recorder = Recorder(stop_at=1)
+    trained(X, Y, epochs=9, metrics=False, validation_data=(X, Y), callbacks=[recorder])
+    assert recorder.calls == ["begin", "0: loss, val_loss", "1: loss, val_loss", "end"]
+
+
+def test_where_no_compiler_is_one_warning_and_the_eager_path(tmp_path: Path) -> None:
+    """The same bits as `compiled=False`, and no second warning in the same process."""
+    program = """
+import warnings, torch
+from parity_tests.test_training import X, Y, assert_same, trained
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    weights, _ = trained(X, Y)
+    trained(X, Y)
+assert_same(weights, trained(X, Y, compiled=False)[0])
+print(*[w.message for w in caught], sep="\\n")
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True,
+        env={"CXX": "/no/such/compiler", "XDG_CACHE_HOME": str(tmp_path), "PATH": ""},
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    (warning,) = answer.stdout.splitlines()
+    assert "slower eager path" in warning
+    assert "'/no/such/compiler'" in warning
+
+
+def test_the_short_last_batch_compiles_nothing_again(tmp_path: Path) -> None:
+    """One library for all batch sizes; a second process finds it ready."""
+    program = """
+from parity_tests.test_training import X, Y, trained
+for batch_size in (64, 299, 300, 1000, 1):
+    trained(X, Y, batch_size=batch_size, epochs=1)
+"""
+    stamps = []
+    for _ in range(2):
+        subprocess.run(
+            [sys.executable, "-W", "error", "-c", program], cwd=ROOT, check=True,
+            env={"XDG_CACHE_HOME": str(tmp_path), "PATH": "/usr/local/bin:/usr/bin:/bin"},
+        )  # fmt: skip
+        (library,) = (tmp_path / "torch_impl").iterdir()
+        stamps.append((library.name, library.stat().st_mtime_ns))
+    assert stamps[0] == stamps[1]
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "eager"])
+def test_fit_holds_one_copy_of_the_rows_besides_the_callers(compiled: bool) -> None:
+    """Peak memory of a process that trains on 232 MB grows by less than 1.5 times that."""
+    program = f"""
+import resource, torch
+from parity_tests.test_training import FEATURES
+from torch_impl import FraudClassifier, fit
+peak = lambda: 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+options = dict(batch_size=65536, seed=1, progress=False, compiled={compiled})
+fit(FraudClassifier(29, 16, seed=1), torch.ones(70000, 29), torch.ones(70000), **options)
+x, y = torch.ones(2_000_000, 29), torch.ones(2_000_000, 1)
+before = peak()
+fit(FraudClassifier(29, 16, seed=1), x, y, **options)
+print((peak() - before) / x.nbytes)
+"""
+    answer = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], cwd=ROOT, capture_output=True, text=True
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert 0.9 < float(answer.stdout) < 1.5
+
+
+def test_the_progress_bar_can_be_silenced(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is written to a pipe or where progress=False."""
+    trained(X, Y, progress=True)
+    trained(X, Y, progress=False)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_training_leaves_threads_and_warnings_as_they_were() -> None:
+    """Also where a callback raises."""
+
+    class Broken(Callback):
+        def on_epoch_end(self, epoch: int, logs: Mapping[str, float], model: nn.Module) -> None:
+            raise RuntimeError("broken")
+
+    threads, filters = torch.get_num_threads(), list(warnings.filters)
+    with pytest.raises(RuntimeError, match="broken"):
+        trained(X, Y, callbacks=[Broken()])
+    assert torch.get_num_threads() == threads
+    assert warnings.filters == filters
