@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
 from typing import Any, Literal
@@ -144,7 +145,7 @@ def within(
 
 
 ROUNDING_FACTOR = 2.0
-"""How much farther the two may lie apart than Keras lies from float64: if both are equally
+"""How much farther the two may lie apart than Keras lies from a yardstick: if both are equally
 far from it, in opposite directions, they are twice as far from each other."""
 
 _FLOOR_ULP = 4
@@ -154,33 +155,35 @@ def within_rounding(
     stage: str,
     ours: np.ndarray,
     theirs: np.ndarray,
-    reference: np.ndarray,
+    yardsticks: Sequence[np.ndarray],
     jump: np.ndarray | float = 0.0,
 ) -> StageResult:
-    """Agreement where rounding errors feed back: no farther apart than Keras is from float64.
+    """Agreement where rounding errors feed back: no farther apart than rounding took Keras.
 
     Args:
         stage: the row's name.
         ours: PyTorch's numbers at the end of a float32 run.
         theirs: Keras's, of the same run; shape and dtype must be equal.
-        reference: the same run in float64. The allowance, one for the whole array, is
-            `ROUNDING_FACTOR` times Keras's largest distance from it, and at least 4 ULP of
-            the largest number.
+        yardsticks: the same run, float64 (the same shape each), in ways that differ from
+            Keras's by rounding alone, at least one. The allowance, one for the whole array,
+            is `ROUNDING_FACTOR` times Keras's largest distance from any, and at least 4 ULP
+            of the largest number.
         jump: how far each number may jump besides, because it is a step function of numbers
             that rounding may put on either side of a step.
     """
     mismatch = _form_mismatch(stage, "rounding", ours, theirs)
     if mismatch:
         return mismatch
-    finite = np.isfinite(ours) & np.isfinite(theirs) & np.isfinite(reference)
-    as_such = finite | (_equal(ours, theirs) & ~np.isfinite(reference))
+    wide = theirs.astype(np.float64)
+    all_of_them = np.stack(list(yardsticks))
+    finite = np.isfinite(ours) & np.isfinite(theirs) & np.isfinite(all_of_them).all(axis=0)
+    as_such = finite | (_equal(ours, theirs) & ~np.isfinite(all_of_them).any(axis=0))
 
     def largest(values: np.ndarray) -> float:
-        return float(np.abs(values[finite]).max(initial=0.0))
+        return float(np.abs(values[..., finite]).max(initial=0.0))
 
-    wide = theirs.astype(np.float64)
     with np.errstate(invalid="ignore"):
-        gap, own = ours - wide, wide - reference
+        gap, own = ours - wide, wide - all_of_them
     floor = _FLOOR_ULP * float(np.spacing(np.asarray(largest(theirs), dtype=theirs.dtype)))
     allowance = max(ROUNDING_FACTOR * largest(own), floor) + np.broadcast_to(jump, gap.shape)
     used = float((np.abs(gap) / allowance)[finite].max(initial=0.0))

@@ -18,7 +18,7 @@ from parity_tests import bounds, torch_side
 from parity_tests.agreement import StageResult, exact, merged, within
 from parity_tests.keras_process import KerasProcess
 from parity_tests.probes import exact_probe
-from parity_tests.training_pair import compare_one_step, compare_runs, torch_fit
+from parity_tests.training_pair import compare_one_step, compare_runs, torch_fit, yardsticks
 from torch_impl import FeatureTransform, prior_log_odds, to_keras_weights
 from torch_impl.keras_random import dropout_mask, layer_seeds, shuffle_permutation
 
@@ -206,5 +206,5 @@ class Comparison:
     def training(self) -> list[StageResult]:
         """The whole run, within Keras's own distance from the same run in float64."""
         name = f"fit, {self.epochs} epoch{'s' if self.epochs > 1 else ''}"
-        reference = torch_fit(**self._run, dtype=torch.float64)
-        return compare_runs(name, torch_fit(**self._run), self.keras_run, reference)
+        references = yardsticks(**self._run)
+        return compare_runs(name, torch_fit(**self._run), self.keras_run, references)

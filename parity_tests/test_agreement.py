@@ -119,14 +119,25 @@ def test_rounding_is_measured_by_keras_own_distance_from_float64(
     ours: list[float], agree: bool
 ) -> None:
     """Keras lies 2e-3 from float64 in its worst element: 4e-3 are allowed everywhere."""
-    result = within_rounding("s", f32(*ours), f32(1.0, 2.0), np.array([1.0, 2.002]))
+    result = within_rounding("s", f32(*ours), f32(1.0, 2.0), [np.array([1.0, 2.002])])
     assert result.agree is agree
     assert bool(result.detail) is not agree
+
+
+def test_rounding_is_measured_by_the_farthest_yardstick() -> None:
+    """In whichever order they come; a NaN in some of the runs alone is no agreement."""
+    near, far, nan = np.array([1.0, 2.001]), np.array([1.004, 2.0]), np.array([1.0, np.nan])
+    for yardsticks in ([near, far], [far, near]):
+        assert within_rounding("s", f32(1.0, 2.007), f32(1.0, 2.0), yardsticks).agree
+        assert not within_rounding("s", f32(1.0, 2.009), f32(1.0, 2.0), yardsticks).agree
+    assert not within_rounding("s", f32(1.0, 2.0), f32(1.0, 2.0), [near, nan]).agree
+    assert not within_rounding("s", f32(1.0, 2.0), f32(1.0, np.nan), [nan]).agree
+    assert within_rounding("s", f32(1.0, np.nan), f32(1.0, np.nan), [nan]).agree
 
 
 def test_rounding_allows_a_few_ulp_where_keras_is_exact() -> None:
     """And no more."""
     one = np.float32(1)
     near, far = one + 4 * np.spacing(one), one + 5 * np.spacing(one)
-    assert within_rounding("s", f32(near), f32(1.0), np.array([1.0])).agree
-    assert not within_rounding("s", f32(far), f32(1.0), np.array([1.0])).agree
+    assert within_rounding("s", f32(near), f32(1.0), [np.array([1.0])]).agree
+    assert not within_rounding("s", f32(far), f32(1.0), [np.array([1.0])]).agree

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from data import Prepared, prepare, synthetic
 from parity_tests.agreement import StageResult
 from parity_tests.keras_process import KerasProcess
-from parity_tests.training_pair import compare_one_step, compare_runs, torch_fit
+from parity_tests.training_pair import compare_one_step, compare_runs, torch_fit, yardsticks
 from torch_impl import oversample, prior_log_odds
 
 
@@ -115,11 +114,11 @@ def test_a_whole_run_agrees(
     if case not in runs:
         runs[case] = (
             keras.call("training.fit", *data, seed=7, **options),
-            torch_fit(*data, seed=7, dtype=torch.float64, **options),
+            yardsticks(*data, seed=7, **options),
         )
-    theirs, reference = runs[case]
+    theirs, references = runs[case]
     ours = torch_fit(*data, seed=7, compiled=path == "compiled", **options)
-    assert_agree(compare_runs(case, ours, theirs, reference))
+    assert_agree(compare_runs(case, ours, theirs, references))
     if case in ("early-stopping", "early-stopping-on-the-last-weights"):
         assert len(theirs["epoch"]) < options["epochs"], "the case is there to stop early"
 
