@@ -20,11 +20,8 @@ def model_weights(graph: ObjectGraph, bundle: TensorBundle) -> dict[str, int]:
     Raises:
         KerasFileError: there is not one model, or a layer is not supported.
     """
-    models = (
-        {0}
-        if _is_model(graph, 0)
-        else {n for n in graph.nodes[0].children.values() if _is_model(graph, n)}
-    )
+    held = {node for node in graph.nodes[0].children.values() if _is_model(graph, node)}
+    models = {0} if _is_model(graph, 0) else held
     if len(models) != 1:
         raise KerasFileError(
             f"{graph.where}: holds {len(models)} Sequential or functional Keras models; expected 1"
@@ -68,7 +65,7 @@ def _layers(graph: ObjectGraph, node: int) -> list[int]:
         children = graph.nodes[node].children
     if "_operations" in children:
         return graph.items(children["_operations"])
-    layers = []
+    layers: list[int] = []
     while f"layer-{len(layers)}" in children:
         layers.append(children[f"layer-{len(layers)}"])
     return layers

@@ -93,5 +93,7 @@ def _shift(level: int) -> _Table:
 
 
 def _apply(table: _Table, registers: _Table) -> _Table:
-    mixed = table[0][registers & 0xFF] ^ table[1][registers >> 8 & 0xFF]
-    return mixed ^ table[2][registers >> 16 & 0xFF] ^ table[3][registers >> 24]
+    mixed: _Table = table[0][registers & 0xFF] ^ table[1][registers >> 8 & 0xFF]
+    mixed ^= table[2][registers >> 16 & 0xFF]
+    mixed ^= table[3][registers >> 24]
+    return mixed

@@ -26,6 +26,7 @@ __all__ = ["read_checkpoint", "read_saved_model"]
 
 _LARGEST_GRAPH = 16 << 20
 _LARGEST_STATE = 1 << 20
+_LATEST = re.compile(rb'^model_checkpoint_path: "([^"\\/:]+)"\s*$', re.MULTILINE)
 
 
 def read_saved_model(folder: str | os.PathLike[str]) -> Contents:
@@ -153,7 +154,7 @@ def _latest(folder: Path) -> Path:
     state = folder / "checkpoint"
     if os.path.lexists(state):
         text = read_whole(folder, state, _LARGEST_STATE)
-        found = re.findall(rb'^model_checkpoint_path: "([^"\\/]+)"\s*$', text, re.MULTILINE)
+        found: list[bytes] = _LATEST.findall(text)
         if len(found) != 1 or found[0] in (b".", b".."):
             raise KerasFileError(
                 f"{state}: names no checkpoint of this folder; expected one line "
