@@ -14,8 +14,8 @@ from torch_impl.keras_files.protobuf import read_varint
 from torch_impl.keras_files.sorted_table import read_table
 
 __all__ = [
-    "Field", "decode", "encode", "entry", "object_graph", "repacked", "table", "text_tensor",
-    "varint", "write_bundle",
+    "MAGIC", "Field", "decode", "encode", "entries_block", "entry", "object_graph", "repacked",
+    "table", "text_tensor", "varint", "write_bundle",
 ]  # fmt: skip
 
 Field = tuple[int, int, "int | bytes"]
@@ -73,22 +73,32 @@ def decode(data: bytes) -> list[Field] | None:
     return fields
 
 
-def block(entries: Sequence[tuple[bytes, bytes]], kind: int = 0) -> bytes:
-    """A table's block without shared keys, and its trailer."""
+def entries_block(entries: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """A table's block without shared keys."""
     body = b"".join(b"\0" + varint(len(k)) + varint(len(v)) + k + v for k, v in entries)
-    body += struct.pack("<II", 0, 1)
-    return body + bytes([kind]) + struct.pack("<I", masked_crc32c(body + bytes([kind])))
+    return body + struct.pack("<II", 0, 1)
 
 
-def table(entries: Mapping[bytes, bytes], kind: int = 0) -> bytes:
-    """An index file with one block of entries."""
-    data = block(list(entries.items()), kind)
-    meta = block([])
-    handles = [(0, len(data) - 5), (len(data), len(meta) - 5)]
-    index = block([(max(entries, default=b""), varint(0) + varint(len(data) - 5))])
-    handles.append((len(data) + len(meta), len(index) - 5))
+def table(
+    entries: Mapping[bytes, bytes], kind: int = 0, block: bytes | None = None, gap: bytes = b""
+) -> bytes:
+    """An index file.
+
+    Args:
+        entries: go into one block.
+        kind: of compression that the blocks claim.
+        block: stands in place of the block of entries.
+        gap: bytes between the blocks and the footer.
+    """
+    block = entries_block(list(entries.items())) if block is None else block
+    limit = max(entries, default=b"\xff")
+    out, handles = b"", []
+    for body in block, entries_block([]), entries_block([(limit, varint(0) + varint(len(block)))]):
+        handles.append((len(out), len(body)))
+        sealed = body + bytes([kind])
+        out += sealed + struct.pack("<I", masked_crc32c(sealed))
     footer = b"".join(varint(number) for handle in handles[1:] for number in handle)
-    return data + meta + index + footer.ljust(40, b"\0") + MAGIC
+    return out + gap + footer.ljust(40, b"\0") + MAGIC
 
 
 def entry(code: int, shape: Sequence[int], offset: int, size: int, checksum: int) -> list[Field]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -154,7 +154,7 @@ def _slots(
             if weight not in weights or weight in slots_of:
                 raise KerasFileError(
                     f"{graph.where}: the optimizer's {graph.nodes[slot].name[:80]!r} belongs to "
-                    f"no weight; expected {name}/{kind}/ and one of {', '.join(weights)}"
+                    f"no weight; expected {name}/{kind}/ and one of {_some(weights)}"
                 )
             slots_of[weight] = slot
         both.append(slots_of)
@@ -164,17 +164,21 @@ def _slots(
 def _paired(graph: ObjectGraph, momentum: _Slots, velocity: _Slots) -> tuple[_Slots, _Slots]:
     if set(momentum) != set(velocity):
         raise KerasFileError(
-            f"{graph.where}: its optimizer has momenta of {', '.join(momentum)} but velocities "
-            f"of {', '.join(velocity)}"
+            f"{graph.where}: its optimizer has momenta of {_some(momentum)} but velocities "
+            f"of {_some(velocity)}"
         )
     return momentum, velocity
+
+
+def _some(names: Iterable[str]) -> str:
+    return ", ".join(names)[:200]
 
 
 def _weight(graph: ObjectGraph, names: Mapping[int, str], node: int) -> str:
     if node not in names:
         raise KerasFileError(
             f"{graph.where}: its optimizer trains {graph.nodes[node].name[:80]!r}, which is no "
-            f"weight of the model; expected {', '.join(names.values())}"
+            f"weight of the model; expected {_some(names.values())}"
         )
     return names[node]
 

@@ -74,6 +74,8 @@ def _layers(graph: ObjectGraph, node: int) -> list[int]:
 def _layer_weights(graph: ObjectGraph, number: int, layer: int, seen: set[int]) -> dict[str, int]:
     """Kernel and bias of a layer, nothing for a layer without weights."""
     own = graph.nodes[layer].children
+    if _is_model(graph, layer):
+        raise KerasFileError(f"{graph.where}: layer {number} is a model itself; {SUPPORTED}")
     kernel, bias = own.get("_kernel", own.get("kernel")), own.get("bias")
     found = {}
     for kind, node in (("kernel", kernel), ("bias", bias)):

@@ -36,12 +36,12 @@ class OpenFile:
                 raise
             reason = getattr(error, "strerror", None) or error
             raise KerasFileError(f"{path}: cannot be opened ({reason})") from error
-        self._stream = os.fdopen(descriptor, "rb")
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            self.close()
+            os.close(descriptor)
             raise KerasFileError(f"{path}: is no plain file")
         self.size = status.st_size
+        self._stream = os.fdopen(descriptor, "rb")
 
     def read(self, offset: int, size: int) -> bytes:
         """Exactly these bytes.

@@ -14,7 +14,8 @@ from torch_impl.keras_files.protobuf import Message
 
 __all__ = ["ACTIVATIONS", "Function", "FunctionWalk", "Step"]
 
-_MOST_STEPS = 10_000
+_MOST_STEPS = 5000
+_MOST_INPUTS = 300
 _DEEPEST = 16
 _CALLS = ("StatefulPartitionedCall", "PartitionedCall")
 _PASSING = ("Identity", "StopGradient", "Cast")
@@ -27,7 +28,8 @@ class Function(NamedTuple):
     """One function: its nodes by name, and which value it returns."""
 
     name: str
-    inputs: list[str]
+    inputs: dict[str, int]
+    """Name to position."""
     nodes: Mapping[str, Message]
     output: str
 
@@ -68,7 +70,8 @@ class FunctionWalk:
             if name not in self._functions:
                 raise KerasFileError(f"{self._where}: has no function {name[:80]!r}")
             message = self._functions[name]
-            inputs = [a.text(1) for a in message.message(1, "signature").messages(2, "input")]
+            arguments = message.message(1, "signature").messages(2, "input")
+            inputs = {argument.text(1): index for index, argument in enumerate(arguments)}
             outputs = [entry.text(2) for entry in message.messages(4, "output")]
             if len(outputs) != 1:
                 raise KerasFileError(
@@ -119,7 +122,7 @@ class FunctionWalk:
             function = frames[-1].function
             name = value.partition(":")[0]
             if value in function.inputs:
-                position = function.inputs.index(value)
+                position = function.inputs[value]
                 if len(frames) == 1:
                     return frames, None, position
                 if position >= len(frames[-1].arguments):
@@ -160,4 +163,6 @@ class FunctionWalk:
 
 
 def _data_inputs(node: Message) -> list[str]:
+    if len(node.raw(3)) > _MOST_INPUTS:
+        raise KerasFileError(f"{node.where}: has more than {_MOST_INPUTS} inputs")
     return [name for name in node.texts(3) if not name.startswith("^")]

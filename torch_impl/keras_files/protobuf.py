@@ -15,7 +15,8 @@ __all__ = ["Message", "read_varint"]
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _KINDS = {_VARINT: "a varint", _FIXED64: "64 bits", _BYTES: "bytes", _FIXED32: "32 bits"}
 
-_MOST_FIELDS = 400_000
+_MOST_FIELDS = 50_000  # a SavedModel of two Dense layers has 2,000 that are looked at
+_COST = 4  # of a message, in fields
 
 
 def read_varint(data: memoryview, position: int, where: str) -> tuple[int, int]:
@@ -58,6 +59,7 @@ class Message:
         self.where = where
         self._budget = [_MOST_FIELDS] if budget is None else budget
         self._fields: dict[int, list[tuple[int, int | memoryview]]] = {}
+        self._budget[0] -= _COST
         data = memoryview(data)
         position = 0
         while position < len(data):
