@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,15 +20,14 @@ from parity_tests.bundle_writer import (
     table,
     text_tensor,
 )
+from parity_tests.hostile import SECONDS, good_saved_model
 from parity_tests.keras_process import KerasProcess
-from parity_tests.test_saved_model import KERAS_2, bits
+from parity_tests.test_saved_model import bits
 from torch_impl.keras_files.contents import Contents, KerasFileError
 from torch_impl.keras_files.saved_model import read_saved_model
 from torch_impl.keras_files.sorted_table import read_table
 from torch_impl.keras_files.tensor_bundle import TensorBundle
 
-SECONDS = 1.0
-"""What reading or refusing one file may take at most."""
 VARIABLES = "variables/variables"
 EXTREMES = [0, 1, 2, 7, 127, 128, 1 << 31, 1 << 32, 1 << 62, (1 << 63) - 1, 1 << 63, (1 << 64) - 1]
 
@@ -157,7 +155,7 @@ def bits_of(came: Contents) -> list[tuple[str, tuple[int, ...], bytes]]:
 @pytest.mark.parametrize("kind", CHANGES)
 def test_nothing_but_a_keras_file_error_comes_of_any_change(kind: str, tmp_path: Path) -> None:
     """200 changes each of a good SavedModel: refused, or read with the very weights."""
-    fuzz(Path(shutil.copytree(KERAS_2 / "functional", tmp_path / "x")), CHANGES[kind], 200)
+    fuzz(good_saved_model(tmp_path), CHANGES[kind], 200)
 
 
 def test_nothing_but_a_keras_file_error_comes_of_a_changed_function(
