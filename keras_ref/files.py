@@ -112,7 +112,7 @@ def _trained(
     middle = keras.layers.Dense(2, dtype=dtype)
     bias = keras.initializers.Constant(-2.5)
     output = keras.layers.Dense(1, "sigmoid", bias_initializer=bias, dtype=dtype)
-    chain = [hidden, drop, again, middle, output]
+    chain = [hidden, drop, middle, again, output]
     inputs = keras.Input((5,), dtype="float32")
     if kind == "sequential":
         model = keras.Sequential([inputs, *chain])

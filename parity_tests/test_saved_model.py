@@ -42,8 +42,8 @@ def check_bits(came: Contents, told: dict[str, Any], optimizer: bool) -> None:
 
 CHAIN = (
     Layer("Dense", "hidden", 3, "relu"),
-    Layer("Activation", "again_1", activation="sigmoid"),
     Layer("Dense", "dense", 2),
+    Layer("Activation", "again_1", activation="sigmoid"),
     Layer("Dense", "dense_1", 1, "sigmoid"),
 )
 """What `keras_ref.files` trains, as its serving function tells it."""

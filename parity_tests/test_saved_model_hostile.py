@@ -126,7 +126,7 @@ def test_millions_of_fields_are_refused(graph: bytes, tmp_path: Path) -> None:
     """A budget bounds time and memory, whatever the nesting."""
     write_bundle(tmp_path / "x", {}, graph)
     prefix = tmp_path / "x"
-    refused(lambda: read_checkpoint(prefix), "more than 50000 protobuf fields")
+    refused(lambda: read_checkpoint(prefix), "more than 30000 protobuf fields")
 
 
 @pytest.mark.parametrize(

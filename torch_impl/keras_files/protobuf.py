@@ -15,7 +15,7 @@ __all__ = ["Message", "read_varint"]
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _KINDS = {_VARINT: "a varint", _FIXED64: "64 bits", _BYTES: "bytes", _FIXED32: "32 bits"}
 
-_MOST_FIELDS = 50_000  # a SavedModel of two Dense layers has 2,000 that are looked at
+_MOST_FIELDS = 30_000  # a SavedModel of two Dense layers has 2,000 that are looked at
 _COST = 4  # of a message, in fields
 
 
