@@ -1,0 +1,152 @@
+"""The files that Keras and TensorFlow themselves write, and what they wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+__all__ = ["export_saved_model", "export_unsupported", "write_checkpoint", "write_tensors"]
+
+Kind = Literal["sequential", "functional"]
+
+
+def export_saved_model(
+    folder: str, kind: Kind = "sequential", dtype: str = "float32", api: str = "export"
+) -> dict[str, Any]:
+    """Writes a small trained network as a SavedModel.
+
+    Args:
+        folder: to write.
+        kind: of model.
+        dtype: Keras's dtype policy for all layers.
+        api: `export` for `model.export`, `saved_model` for `tf.saved_model.save`, which keeps
+            the optimizer.
+
+    Returns:
+        As `write_checkpoint`.
+    """
+    model = _trained(kind, dtype)
+    if api == "export":
+        model.export(folder, verbose=False)
+    else:
+        tf.saved_model.save(model, folder)
+    return _told(model)
+
+
+def write_checkpoint(
+    prefix: str,
+    kind: Kind = "sequential",
+    dtype: str = "float32",
+    api: Literal["write", "save"] = "write",
+    optimizer: str = "adam",
+    steps: int = 3,
+) -> dict[str, Any]:
+    """Writes a small network and its optimizer with `tf.train.Checkpoint`.
+
+    Args:
+        prefix: to write to.
+        kind: of model.
+        dtype: Keras's dtype policy for all layers.
+        api: the method of `tf.train.Checkpoint`; `save` numbers its checkpoints.
+        optimizer: Keras's name of it.
+        steps: of training.
+
+    Returns:
+        `weights`, `momentum` and `velocity` by name as pairs of dtype and bytes, with their
+        `shapes`; `iterations` and `learning_rate`.
+    """
+    model = _trained(kind, dtype, optimizer, steps)
+    checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
+    getattr(checkpoint, api)(prefix)
+    return _told(model)
+
+
+def write_tensors(prefix: str, tensors: dict[str, np.ndarray], shards: int = 1) -> None:
+    """Writes tensors by name with TensorFlow's own writer, one data file or more."""
+    names, values = list(tensors), list(tensors.values())
+    parts = []
+    for shard in range(shards):
+        part = prefix if shards == 1 else f"{prefix}_part{shard}"
+        parts.append(part)
+        tf.raw_ops.SaveV2(
+            prefix=part,
+            tensor_names=names[shard::shards],
+            shape_and_slices=[""] * len(names[shard::shards]),
+            tensors=[tf.constant(value) for value in values[shard::shards]],
+        )
+    if shards > 1:
+        tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=parts, destination_prefix=prefix)
+
+
+def export_unsupported(folder: str, name: str) -> None:
+    """Writes a SavedModel, and a checkpoint at `folder/checkpoint/x`, of another network."""
+    keras.backend.clear_session()
+    layers = keras.layers
+    inputs = keras.Input((5,))
+    networks: dict[str, Callable[[Any], Any]] = {
+        "batch_normalization": lambda x: layers.BatchNormalization()(layers.Dense(3)(x)),
+        "conv1d": lambda x: layers.Conv1D(2, 2)(layers.Reshape((5, 1))(x)),
+        "branching": lambda x: layers.Add()([layers.Dense(5)(x), x]),
+        "tanh": lambda x: layers.Dense(3, "tanh")(x),
+        "shared": lambda x: (dense := layers.Dense(5))(dense(x)),
+        "two_outputs": lambda x: [layers.Dense(1)(x), layers.Dense(1)(x)],
+        "no_weights": lambda x: layers.Activation("relu")(x),
+    }
+    model = keras.Model(inputs, networks[name](inputs))
+    model.export(f"{folder}/exported", verbose=False)
+    tf.train.Checkpoint(model=model).write(f"{folder}/checkpoint/x")
+
+
+def _trained(
+    kind: Kind, dtype: str, optimizer: str = "adam", steps: int = 3
+) -> keras.Sequential | keras.Model:
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(5)
+    hidden = keras.layers.Dense(3, "relu", dtype=dtype, name="hidden")
+    drop = keras.layers.Dropout(0.5, dtype=dtype)
+    again = keras.layers.Activation("sigmoid", dtype=dtype, name="again")
+    middle = keras.layers.Dense(2, dtype=dtype)
+    bias = keras.initializers.Constant(-2.5)
+    output = keras.layers.Dense(1, "sigmoid", bias_initializer=bias, dtype=dtype)
+    chain = [hidden, drop, middle, again, output]
+    inputs = keras.Input((5,), dtype="float32")
+    if kind == "sequential":
+        model = keras.Sequential([inputs, *chain])
+    else:
+        x = inputs
+        for layer in chain:
+            x = layer(x)
+        model = keras.Model(inputs, x)
+    rng = np.random.default_rng(1)
+    features = rng.normal(size=(8 * steps, 5)).astype(np.float32)
+    model.compile(keras.optimizers.get(optimizer), "binary_crossentropy", metrics=["AUC"])
+    if steps:
+        model.fit(features, rng.integers(0, 2, (8 * steps, 1)), batch_size=8, verbose=0)
+    return model
+
+
+def _told(model: keras.Model) -> dict[str, Any]:
+    variables = {f"{layer.name}/{w.name}": w for layer in model.layers for w in layer.weights}
+    variables = {name: w for name, w in variables.items() if w.trainable}
+    told: dict[str, Any] = {
+        "weights": {name: _bits(w) for name, w in variables.items()},
+        "shapes": {name: tuple(w.shape) for name, w in variables.items()},
+        "iterations": int(model.optimizer.iterations.numpy()),
+        "learning_rate": float(model.optimizer.learning_rate.numpy()),
+    }
+    for kind in ("momentum", "velocity"):
+        slots = getattr(model.optimizer, {"momentum": "_momentums"}.get(kind, "_velocities"), [])
+        names = {id(w): name for name, w in variables.items()}
+        order = [names[id(w)] for w in model.optimizer._trainable_variables]
+        told[kind] = {name: _bits(w) for name, w in zip(order, slots, strict=bool(slots))}
+    return told
+
+
+def _bits(variable: Any) -> tuple[str, bytes]:
+    # bfloat16 is no dtype of NumPy's own, so the bytes cross the process border.
+    value = np.asarray(keras.ops.convert_to_tensor(variable))
+    return value.dtype.name, value.tobytes()

@@ -1,0 +1,207 @@
+"""A checkpoint whose index or data is damaged or lies is refused with one KerasFileError."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from parity_tests.bundle_writer import (
+    MAGIC,
+    decode,
+    encode,
+    repacked,
+    table,
+    varint,
+)
+from parity_tests.hostile import (
+    data_of,
+    good_checkpoint,
+    index_of,
+    refused,
+)
+from torch_impl.keras_files.contents import KerasFileError
+from torch_impl.keras_files.saved_model import read_checkpoint
+from torch_impl.keras_files.tensor_bundle import TensorBundle
+
+
+@pytest.fixture
+def prefix(tmp_path: Path) -> Path:
+    return good_checkpoint(tmp_path)
+
+
+def test_the_checkpoint_to_be_damaged_is_good(prefix: Path) -> None:
+    """The twin of all that follows."""
+    assert read_checkpoint(prefix).optimizer is not None
+
+
+def places(prefix: Path) -> dict[Path, list[int]]:
+    """Every byte of the index; of the data each tensor's ends and every seventh byte."""
+    data = {
+        place
+        for entry in TensorBundle(prefix).entries.values()
+        for place in (entry.offset, entry.offset + entry.size - 1)
+    }
+    data |= set(range(0, data_of(prefix).stat().st_size, 7))
+    index = range(index_of(prefix).stat().st_size)
+    return {index_of(prefix): list(index), data_of(prefix): sorted(data)}
+
+
+@pytest.mark.parametrize("file", [index_of, data_of], ids=["index", "data"])
+def test_a_truncated_file_is_refused_wherever_it_ends(
+    file: Callable[[Path], Path], prefix: Path
+) -> None:
+    """Of any shorter length, none too."""
+    content = file(prefix).read_bytes()
+    for length in places(prefix)[file(prefix)]:
+        file(prefix).write_bytes(content[:length])
+        with pytest.raises(KerasFileError):
+            read_checkpoint(prefix)
+
+
+@pytest.mark.parametrize("file", [index_of, data_of], ids=["index", "data"])
+def test_a_flipped_bit_is_refused_wherever_it_is(
+    file: Callable[[Path], Path], prefix: Path
+) -> None:
+    """Blocks, trailers, addresses, padding and magic of the index; every tensor of the data."""
+    content = file(prefix).read_bytes()
+    for position in places(prefix)[file(prefix)]:
+        changed = bytearray(content)
+        changed[position] ^= 1 << position * 5 % 8
+        file(prefix).write_bytes(changed)
+        with pytest.raises(KerasFileError):
+            read_checkpoint(prefix)
+
+
+KERNEL = b"model/layer_with_weights-0/kernel/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+def lie(number: int, kind: int, value: int | bytes) -> Callable[[dict[bytes, bytes]], None]:
+    """Changes one field of a kernel's `BundleEntryProto`."""
+
+    def change(entries: dict[bytes, bytes]) -> None:
+        fields = decode(entries[KERNEL])
+        assert fields is not None
+        kept = [field for field in fields if field[0] != number]
+        entries[KERNEL] = encode([*kept, (number, kind, value)])
+
+    return change
+
+
+def shape(*sizes: int) -> bytes:
+    return encode([(2, 2, encode([(1, 0, size)])) for size in sizes])
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lie(1, 0, 2), "has 60 bytes; expected 120 for torch.float64"),
+        (lie(1, 0, 8), "dtype 8; expected one of"),
+        (lie(1, 0, 7), "is no kernel|strings|expected one string|holds strings"),
+        (lie(1, 2, b"x"), "field 1 is bytes; expected a varint"),
+        (lie(2, 2, shape(5, 4)), r"has 60 bytes; expected 80 for torch.float32 of shape \(5, 4\)"),
+        (lie(2, 2, shape(3, 5)), r"has shape \(3,\); expected \(5,\)"),
+        (lie(2, 2, shape(-5, -3)), "dimension 0: is -5"),
+        (lie(2, 2, shape(1 << 62, 4)), "dimension 0: is 4611686018427387904"),
+        (lie(2, 2, shape(*[1 << 30] * 8)), "expected 7067388259113537318333190002971674063"),
+        (lie(2, 2, shape(*[1] * 20)), "at most 8 of them"),
+        (lie(2, 2, encode([(3, 0, 1)])), "shape: is unknown"),
+        (lie(3, 0, 1), "data file 1 of 1"),
+        (lie(3, 0, -1), "data file -1 of 1"),
+        (lie(4, 0, 1 << 40), "60 bytes from byte 1099511627776 on do not fit"),
+        (lie(4, 0, -4), "60 bytes from byte -4 on do not fit"),
+        (lie(5, 0, 64), "has 64 bytes; expected 60"),
+        (lie(5, 0, -60), "has -60 bytes; expected 60"),
+        (lie(6, 5, 1), "checksum of .*kernel.* is [0-9a-f]{8}; expected 00000001"),
+        (lie(7, 2, b""), "in slices"),
+        (lambda entries: entries.update({KERNEL: b"\x0b"}), "wire type 3"),
+        (lambda entries: entries.update({KERNEL: b"\x08" + b"\xff" * 10}), "varint at byte 1"),
+        (lambda entries: entries.update({KERNEL: b"\x0a\xff\xff\xff\x7f"}), "bytes long; 0 are"),
+        (lambda entries: entries.pop(KERNEL), "its tensor .* is not in the checkpoint"),
+        (lambda entries: entries.pop(b""), "has no header"),
+        (lambda entries: entries.update({b"": encode([(1, 0, 10**6)])}), "1000000 data files"),
+        (lambda entries: entries.update({b"": encode([(1, 0, 1), (2, 0, 1)])}), "endianness 1"),
+        (lambda entries: entries.update({b"\xff": b""}), "is no UTF-8"),
+        (lambda entries: entries.pop(b"_CHECKPOINTABLE_OBJECT_GRAPH"), "has no _CHECKPOINTABLE"),
+    ],
+)
+def test_a_lie_in_an_index_with_right_checksums_is_refused(
+    change: Callable[[dict[bytes, bytes]], None], match: str, prefix: Path
+) -> None:
+    """Dtype, shape, shard, offset, size, checksum and the entry's own form."""
+    index = index_of(prefix)
+    index.write_bytes(repacked(index.read_bytes(), change))
+    refused(lambda: read_checkpoint(prefix), match)
+
+
+def sealed(*rows: bytes, restarts: int = 1) -> bytes:
+    """A table whose one block is these rows of bytes, its checksum right."""
+    return table({}, block=b"".join(rows) + struct.pack("<II", 0, restarts))
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        pytest.param(
+            table({b"": encode([(1, 0, 1)])}, kind=1), "is compressed .Snappy.", id="snappy"
+        ),
+        pytest.param(
+            table({b"": encode([(1, 0, 1)])}, kind=7),
+            "is compressed .method 7.",
+            id="unknown-compression",
+        ),
+        pytest.param(table({b"k" * 1025: b""}), "0 bytes of key shared, 1025 new", id="long-key"),
+        pytest.param(table({b"b": b"", b"a": b""}), "the key 'a' is out of order", id="disorder"),
+        pytest.param(bytes(40) + MAGIC, "do not fit|has 0 bytes|checksum", id="zero-footer"),
+        pytest.param(b"\xff" * 40 + MAGIC, "varint at byte 0", id="footer-varints"),
+        pytest.param(
+            (varint(1 << 63) * 4).ljust(40, b"\0") + MAGIC,
+            "do not fit into the file's 48",
+            id="footer-handles",
+        ),
+        pytest.param(b"junk" + table({b"": b""}), "checksum", id="junk-in-front"),
+        pytest.param(table({b"": b""}, gap=b"junk"), "its blocks end at byte", id="junk-between"),
+        pytest.param(sealed(restarts=1 << 30), "restart points do not fit", id="restarts"),
+        pytest.param(sealed(b"\x05\x01\x00k"), "5 bytes of key shared", id="shared-prefix"),
+        pytest.param(
+            sealed(b"\x00\x01\xff\xff\xff\xff\x0fk"), "4294967295 of value", id="value-length"
+        ),
+        pytest.param(
+            sealed(b"\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f\x00k"), "64 bits", id="key-varint"
+        ),
+        pytest.param(sealed(b"\x00\x81"), "varint at byte 1", id="cut-varint"),
+        pytest.param(table({}, block=b"\0"), "has 1 bytes; expected 4 or more", id="short-block"),
+        pytest.param(b"", "does not end like an index", id="empty"),
+        pytest.param(b"\0" * 100, "does not end like an index", id="zeros"),
+        pytest.param(
+            bytes((16 << 20) + 1), "has 16777217 bytes; expected at most 16777216", id="too-large"
+        ),
+        pytest.param(
+            table({f"{i:05d}".encode(): b"" for i in range(10_001)}),
+            "more than 10000 entries",
+            id="too-many",
+        ),
+    ],
+)
+def test_a_table_that_tensorflow_does_not_write_is_refused(
+    content: bytes, match: str, prefix: Path
+) -> None:
+    """Compressed, disordered, endless or no table at all."""
+    index_of(prefix).write_bytes(content)
+    refused(lambda: read_checkpoint(prefix), match)
+
+
+def test_a_tensor_larger_than_the_limit_is_refused_unread(prefix: Path) -> None:
+    """A sparse data file makes it cheap to claim terabytes."""
+
+    def change(entries: dict[bytes, bytes]) -> None:
+        lie(2, 2, shape(1 << 30, 1 << 8))(entries)
+        lie(5, 0, 1 << 40)(entries)
+        lie(4, 0, 0)(entries)
+
+    with data_of(prefix).open("r+b") as stream:
+        stream.truncate(1 << 40)
+    index_of(prefix).write_bytes(repacked(index_of(prefix).read_bytes(), change))
+    refused(lambda: read_checkpoint(prefix), "expected at most 1073741824")
