@@ -50,8 +50,9 @@ def read_tensors(path: Path) -> Contents:
             )
         slots[prefix][rest] = tensor
     weights = slots[""]
-    if network is not None:  # safetensors sorts by dtype and name
-        weights = {n: weights[n] for n in network.weight_shapes() if n in weights} | weights
+    order = facts.get("weights")  # safetensors sorts by dtype and name
+    if isinstance(order, list):
+        weights = {n: weights[n] for n in order if isinstance(n, str) and n in weights} | weights
     optimizer = None
     if facts.get("optimizer") is not None:
         numbers, _ = adam_of(_object(facts["optimizer"], path).get("optimizer"), str(path))
@@ -74,7 +75,7 @@ def tensors_bytes(contents: Contents) -> bytes:
     from safetensors.torch import save
 
     tensors = dict(contents.weights)
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = {"weights": list(tensors)}
     if contents.network is not None:
         dtype = str(next(iter(tensors.values())).dtype).removeprefix("torch.")
         facts["model"] = model_config(contents.network, dtype)
