@@ -94,7 +94,7 @@ def test_keras_opens_predicts_and_trains_on(
     assert theirs["learning_rate"] == np.float32(3e-3)
     for name, array in weights.items():
         assert theirs["weights"][name] == ("float32", array.tobytes())
-    for kind in ("momentum", "velocity"):
+    for kind in ("momentum", "velocity") if epochs else ():
         parameters = dict(model.named_parameters())
         kernel = optimizer.state_of(parameters["hidden.weight"])[kind].T.contiguous().numpy()
         assert theirs[kind]["dense/kernel"] == ("float32", kernel.tobytes())
@@ -172,7 +172,10 @@ def test_saving_refuses_what_it_does_not_know(tmp_path: Path) -> None:
 
 
 def test_keras_cannot_use_some_of_its_own_files(keras: KerasProcess) -> None:
-    """Keras 3.15 opens no bfloat16 `.h5`, and trains on no `.h5`: neither its own nor ours."""
+    """Keras 3.15 opens no bfloat16 `.h5`, and of any `.h5` it loses Adam's moments.
+
+    It builds the loaded optimizer for no variables, and cannot train then. Ours reads both.
+    """
     folder = FOLDER / "keras_3.15.1"
     with pytest.raises(ValueError, match="No cast function available"):
         keras.call("files.open_model", str(folder / "classic_bfloat16.h5"), X[:, :5], Y)

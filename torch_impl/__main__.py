@@ -26,10 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     convert = commands.add_parser(
         "convert",
         help="one Keras file into another format, without TensorFlow",
-        description="Reads .keras, .weights.h5, legacy .h5, a SavedModel folder, a TensorFlow "
-        "checkpoint or safetensors (told apart by what is in them) and writes .keras, "
-        ".weights.h5, .h5 or .safetensors (by the ending). Weights keep every bit, and Adam's "
-        "state comes along where the file has it.",
+        description="Reads .keras, .weights.h5, legacy .h5, a SavedModel folder, a\n"
+        "TensorFlow checkpoint or safetensors (told apart by what is in them) and\n"
+        "writes .keras, .weights.h5, .h5 or .safetensors (by the ending). Weights keep\n"
+        "every bit, and Adam's state comes along where the file has it.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

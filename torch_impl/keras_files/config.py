@@ -91,6 +91,8 @@ def network_of(root: dict[str, Any], where: str) -> tuple[Network, tuple[str, ..
     for row in rows:
         if not isinstance(row, dict) or not isinstance(row.get("config"), dict):
             raise KerasFileError(f"{where}: a layer is {str(row)[:80]}; expected an object")
+        if not isinstance(row["config"].get("name", ""), str):
+            raise KerasFileError(f"{where}: a layer is called {str(row['config']['name'])[:80]}")
     if kind != "Sequential":
         rows = _in_order(rows, config, where)
     width: int | None = None

@@ -78,7 +78,7 @@ def read_hdf5(content: bytes | memoryview, where: str) -> Group:
     """
     try:
         return _Reader(memoryview(content), where).root()
-    except (struct.error, UnicodeDecodeError, OverflowError) as error:
+    except (struct.error, IndexError, UnicodeDecodeError, OverflowError) as error:
         raise KerasFileError(f"{where}: damaged HDF5 ({error})") from None
 
 
