@@ -10,7 +10,7 @@ import numpy as np
 from parity_tests import torch_side
 from parity_tests.stages import Comparison
 
-__all__ = ["Evidence", "Growth", "gather"]
+__all__ = ["Evidence", "Growth", "confusion", "gather"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Evidence:
     ours: Mapping[str, Sequence[float]]
     """PyTorch's history, Keras's keys, one value per epoch."""
     theirs: Mapping[str, Sequence[float]]
+    wide: Mapping[str, Sequence[float]]
+    """The float64 run's, which shows how far rounding alone took Keras."""
     growth: Growth
     labels: np.ndarray
     """(N,) of the test rows, 0 or 1."""
@@ -48,6 +50,7 @@ def gather(comparison: Comparison) -> Evidence:
     return Evidence(
         ours=ours.history.history,
         theirs=theirs["history"],
+        wide=comparison.references[0].history.history,
         growth=Growth(
             steps=list(comparison.traced_steps),
             between=[_apart(a, b) for a, b in zip(ours.trace, theirs["trace"], strict=True)],
@@ -64,3 +67,14 @@ def gather(comparison: Comparison) -> Evidence:
 
 def _apart(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> float:
     return max(float(np.abs(a[name].astype(np.float64) - b[name]).max()) for name in b)
+
+
+def confusion(labels: np.ndarray, scores: np.ndarray, threshold: float) -> dict[str, int]:
+    """Counts at a threshold that is exceeded strictly, as Keras counts."""
+    positive, predicted = labels > 0, scores > np.float32(threshold)
+    return {
+        "true negatives": int((~positive & ~predicted).sum()),
+        "false positives": int((~positive & predicted).sum()),
+        "false negatives": int((positive & ~predicted).sum()),
+        "true positives": int((positive & predicted).sum()),
+    }
