@@ -47,7 +47,7 @@ class Break:
         return (
             f"{self.part + ' ' if self.part else ''}at [{', '.join(map(str, self.at))}]: "
             f"PyTorch {self.ours:.9g}, Keras {self.theirs:.9g}; expected {self.expected} "
-            f"({self.broken} of {self.elements} elements)"
+            f"({self.broken:,} of {self.elements:,} elements)"
         )
 
 

@@ -36,10 +36,10 @@ _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "parity_tests",  # the same figure gives the same bytes
     "font.family": "DejaVu Sans",  # wide: labels that fit in it fit in the page's font
-    "font.size": 9.5,
+    "font.size": 10,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
-    "axes.labelsize": 9.5,
+    "axes.labelsize": 10,
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
     "axes.titlecolor": INK,
@@ -56,11 +56,11 @@ _STYLE = {
     "ytick.color": MUTED,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
+    "xtick.labelsize": 9.5,
+    "ytick.labelsize": 9.5,
     "axes.linewidth": 0.8,
     "legend.frameon": False,
-    "legend.fontsize": 9,
+    "legend.fontsize": 9.5,
     "axes.unicode_minus": False,
 }
 

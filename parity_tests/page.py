@@ -25,6 +25,9 @@ __all__ = ["page"]
 THRESHOLDS = (0.5, 0.1, 0.01)
 """The tutorial looks at its confusion matrix at these three."""
 
+# Held by the browser itself: whatever a name in the report smuggled in would not be loaded or run.
+_LOADS_NOTHING = "default-src 'none'; style-src 'unsafe-inline'"
+
 _KINDS = {
     "exact": "The same bits: weights after a copy, and numbers chosen so that every product and "
     "partial sum fits float32.",
@@ -44,7 +47,7 @@ def page(results: list[StageResult], evidence: Evidence, origin: Origin) -> str:
         *([_breaks(broken)] if broken else []),
         _table(results),
         _ulp(results),
-        _allowance(results, evidence),
+        _allowance(results),
         _training(evidence),
         _predictions(evidence),
         _repeat(origin),
@@ -54,6 +57,7 @@ def page(results: list[StageResult], evidence: Evidence, origin: Origin) -> str:
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{_LOADS_NOTHING}">
 <meta name="color-scheme" content="light dark">
 <title>{escape(title)}</title>
 <style>
@@ -124,28 +128,34 @@ def _first_break(result: StageResult) -> str:
     if worst is None:  # shapes, dtypes or epochs differ, and there is no element to show
         return f"<p>{escape(result.detail)}</p>"
     index = ", ".join(map(str, worst.at))
-    facts = {
-        "element": f"{worst.part} [{index}]".strip(),
+    numbers = {
         "PyTorch": f"{worst.ours:.9g}",
         "Keras": f"{worst.theirs:.9g}",
         "apart by": f"{abs(worst.ours - worst.theirs):.3g}",
+    }
+    facts = {
+        "element": f"{worst.part} [{index}]".strip(),
         "expected": worst.expected,
         **_blame(worst),
         "elements that break": f"{worst.broken:,} of {worst.elements:,}",
-        "stage's largest": f"{result.max_abs:.3g}, {count_text(result.max_ulp)} ULP",
+        "largest in the stage": f"{result.max_abs:.3g}, {count_text(result.max_ulp)} ULP",
     }
+    pair = "".join(
+        f'<div><span>{escape(name)}</span><b class="number">{escape(value)}</b></div>'
+        for name, value in numbers.items()
+    )
     items = "".join(
         f'<dt>{escape(name)}</dt><dd class="number">{escape(value)}</dd>'
         for name, value in facts.items()
     )
-    return f"<dl>{items}</dl>"
+    return f'<div class="pair">{pair}</div><dl>{items}</dl>'
 
 
 def _blame(worst: Break) -> dict[str, str]:
     if worst.shares is None:
         return {}
     return {
-        f"{name}'s share of the allowance": share_text(share)
+        f"{name} used of its allowance": share_text(share)
         for name, share in zip(("PyTorch", "Keras"), worst.shares, strict=True)
     }
 
@@ -162,16 +172,19 @@ def _table(results: list[StageResult]) -> str:
         cells = "".join(f"<td>{escape(text)}</td>" for text in row_texts(result))
         verdict = '<td class="yes">✓ agree</td>' if result.agree else '<td class="no">✗ DIFFER</td>'
         kind = " ".join([*(["within"] if group else []), *([] if result.agree else ["broken"])])
-        rows.append(f'<tr class="{kind}"><th scope="row">{escape(stage)}</th>{cells}{verdict}</tr>')
+        # On a phone the verdict is off the edge: what breaks says so in the first column, too.
+        name = escape(stage if result.agree else f"✗ {stage}")
+        rows.append(f'<tr class="{kind}"><th scope="row">{name}</th>{cells}{verdict}</tr>')
     columns = ("stage", "kind", "max |Δ|", "ULP", "bitwise =", "allowance", "verdict")
     head = "".join(f'<th scope="col">{name}</th>' for name in columns)
-    kinds = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in _KINDS.items())
     body = f"""<div class="scroll" tabindex="0" role="region" aria-label="Stages">
 <table class="stages"><thead><tr>{head}</tr></thead><tbody>
 {"".join(rows)}
-</tbody></table></div>
-<dl class="repeat">{kinds}</dl>"""
-    lead = "Each row is one stage of the network, in the order in which a row of data travels."
+</tbody></table></div>"""
+    lead = (
+        "In the order in which a row of data travels through the network. ULP is how many floats "
+        "lie between the two numbers at most; the kinds of agreement are explained below."
+    )
     return _section("Stages", lead, body)
 
 
@@ -190,22 +203,19 @@ def _ulp(results: list[StageResult]) -> str:
     return _section("Bits apart", lead, f'<div class="columns">{figures}</div>')
 
 
-def _allowance(results: list[StageResult], evidence: Evidence) -> str:
+def _allowance(results: list[StageResult]) -> str:
     used = _figure(
         "Share of the allowance used",
         allowance_plot(results),
         "By the framework that used more of it, at its worst element. Circles: proven bounds; "
         "squares: rounding in training. Logarithmic.",
     )
-    growth = _figure(
-        "How the weights move apart in training",
-        growth_plot(evidence),
-        "Largest difference over all weights. Rounding alone takes Keras as far from the same run "
-        "in float64 as the upper line says; PyTorch should stay as close to Keras.",
-    )
-    lead = "What was allowed follows from the numbers at hand; no tolerance was picked."
-    body = f'<div class="plots wide">{used}{growth}</div>'
-    return _section("Room left", lead, body)
+    kinds = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in _KINDS.items())
+    told = f"""<div class="card"><h3>What is demanded</h3>
+<p>What is allowed follows from the numbers at hand; no tolerance was picked.</p>
+<dl class="kinds">{kinds}</dl></div>"""
+    lead = "The worst element of each stage, against all that the stage allows."
+    return _section("Room left", lead, f'<div class="plots wide">{used}{told}</div>')
 
 
 def _training(evidence: Evidence) -> str:
@@ -214,18 +224,20 @@ def _training(evidence: Evidence) -> str:
         for key, name in CURVES.items()
         if key in evidence.theirs and key in evidence.ours
     )
-    lead = (
-        "Both frameworks train from the same seed, each by itself. "
-        f"{_KEYS} Below each pair of curves stands their difference, next to how far rounding "
-        "alone took Keras from float64."
+    growth = _figure(
+        "How the weights move apart",
+        growth_plot(evidence),
+        "Largest difference over all weights, step by step. The solid line is how far rounding "
+        "alone takes Keras from the same run in float64.",
     )
-    return _section("Training", lead, f'<div class="plots">{figures}</div>')
+    lead = (
+        f"Both frameworks train from the same seed, each by itself. {_KEYS} Below each pair of "
+        "curves stands their difference, next to how far rounding alone took Keras from float64."
+    )
+    return _section("Training", lead, f'<div class="plots wide">{figures}{growth}</div>')
 
 
-_KEYS = (
-    'The broad line is Keras (<span class="key keras"></span>), the thin broken one on it is '
-    'PyTorch (<span class="key torch"></span>).'
-)
+_KEYS = "The broad line is Keras, the thin broken one on top of it PyTorch."
 
 
 def _predictions(evidence: Evidence) -> str:
@@ -265,11 +277,16 @@ def _matrix(evidence: Evidence, threshold: float) -> str:
 
 
 def _repeat(origin: Origin) -> str:
-    items = "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>"
-        for part in (origin.data, origin.versions, origin.machine)
-        for name, value in part.items()
-    )
+    cards = ""
+    for heading, facts in (
+        ("Data", origin.data),
+        ("Versions", origin.versions),
+        ("Machine", origin.machine),
+    ):
+        items = "".join(
+            f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items()
+        )
+        cards += f'<div class="card"><h3>{heading}</h3><dl>{items}</dl></div>'
     body = f"""<pre><code>{escape(origin.command)}</code></pre>
-<dl class="repeat">{items}</dl>"""
+<div class="plots origin">{cards}</div>"""
     return _section("Repeat it", "From a checkout, with these versions installed:", body)

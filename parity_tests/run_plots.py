@@ -9,7 +9,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from parity_tests.evidence import Evidence
 from parity_tests.inline_svg import INK, KERAS, MUTED, TORCH, inline, style
-from parity_tests.stage_plots import WIDTH
+from parity_tests.stage_plots import NARROW, WIDE
 
 __all__ = ["CURVES", "calibration_plot", "growth_plot", "ranking_plots", "training_plot"]
 
@@ -33,7 +33,7 @@ def training_plot(evidence: Evidence, key: str) -> str:
     )
     epochs = np.arange(1, len(theirs) + 1)
     with style():
-        figure = Figure(figsize=(WIDTH, 3.5))
+        figure = Figure(figsize=(WIDE, 3.5))
         curves, gaps = figure.subplots(
             2, 1, sharex=True, height_ratios=(1.6, 1),
             gridspec_kw={"left": 0.17, "right": 0.97, "top": 0.97, "bottom": 0.13, "hspace": 0.2},
@@ -64,7 +64,7 @@ def growth_plot(evidence: Evidence) -> str:
     """Weight differences by step, next to what rounding alone does to Keras."""
     growth = evidence.growth
     with style():
-        figure = Figure(figsize=(WIDTH, 3.5))
+        figure = Figure(figsize=(WIDE, 3.5))
         at = figure.add_axes((0.15, 0.13, 0.82, 0.84))
         # A logarithm has no place for 0, where the weights are the same bits.
         own, between = (
@@ -142,7 +142,7 @@ def calibration_plot(evidence: Evidence, bins: int = 8) -> str:
         decimal_axis(at, "y")
         at.minorticks_off()
         at.text(0.97, 0.06, "the line: as predicted", transform=at.transAxes, ha="right",
-                color=INK, size=9)  # fmt: skip
+                color=INK)  # fmt: skip
         at.legend(loc="upper left", handlelength=3)
         return inline(figure, "calibration", "Calibration of both models on the test rows")
 
@@ -162,8 +162,8 @@ def _calibration(
 
 
 def _square(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH, 4.2))
-    at = figure.add_axes((0.15, 0.11, 0.82, 0.86))
+    figure = Figure(figsize=(NARROW, 3.7))
+    at = figure.add_axes((0.16, 0.125, 0.82, 0.855))
     at.set(xlabel=xlabel, ylabel=ylabel)
     return figure, at
 

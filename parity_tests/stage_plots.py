@@ -12,13 +12,15 @@ from parity_tests.agreement import StageResult
 from parity_tests.inline_svg import AGREE, DIFFER, GRID, INK, MUTED, inline, style
 from parity_tests.report import count_text, share_text
 
-__all__ = ["WIDTH", "allowance_plot", "grouped", "ulp_plots"]
+__all__ = ["NARROW", "WIDE", "allowance_plot", "grouped", "ulp_plots"]
 
-WIDTH = 5.0
-"""Inches, 360 units of the SVG: about the width of a phone, so that text keeps its size there."""
+# Inches, of 72 units of the SVG. Both about the width of a phone, so that text keeps its size
+# there; three narrow drawings stand side by side on a desktop, or two wide ones.
+NARROW, WIDE = 4.2, 5.0
 
 _LAST_BIN = 25  # 2**24 ULP and more: a float32 has no correct digit left
 _FAINTEST = 7  # decades of the bars: one element in 10,000,000
+_ABOVE, _BAR, _ROW, _BELOW = 0.22, 0.27, 0.54, 0.5  # inches; a row is its name and its bars
 _UNGROUPED = "data and whole pipeline"
 
 
@@ -38,19 +40,15 @@ def ulp_plots(results: list[StageResult]) -> list[tuple[str, str]]:
     drawings = []
     for number, (group, rows) in enumerate(grouped(results).items()):
         with style():
-            height = 0.36 + 0.5 * len(rows)
-            figure = Figure(figsize=(WIDTH, height))
-            below = 0.33 / height
-            axes = figure.subplots(
-                len(rows), 1, sharex=True, squeeze=False,
-                gridspec_kw={"left": 0.015, "right": 0.985, "bottom": below, "hspace": 0.95,
-                             "top": 1 - 0.24 / height},
-            )[:, 0]  # fmt: skip
-            for at, (stage, result) in zip(axes, rows, strict=True):
+            height = _ABOVE + _BELOW + _ROW * (len(rows) - 1)
+            figure = Figure(figsize=(NARROW, height))
+            for number_of_row, (stage, result) in enumerate(rows):
+                top = height - _ABOVE - number_of_row * _ROW
+                at = figure.add_axes((0.005, (top - _BAR) / height, 0.99, _BAR / height))
                 _histogram(at, stage, result, bins)
+                at.set_xticks([])
             powers = [k for k in range(bins) if k < 2 or (k - 1) % 3 == 0]
-            axes[-1].set_xticks(powers, [_power(k, bins) for k in powers])
-            axes[-1].tick_params(length=0)
+            at.set_xticks(powers, [_power(k, bins) for k in powers])
             spoken = "; ".join(f"{stage}: {_summary(result)}" for stage, result in rows)
             title = f"ULP between Keras and PyTorch, {group}. {spoken}"
             drawings.append((group, inline(figure, f"ulp-{number}", title)))
@@ -74,14 +72,14 @@ def _histogram(at: Axes, stage: str, result: StageResult, bins: int) -> None:
     weight = "normal" if result.agree else "bold"
     colour = INK if result.agree else DIFFER
     name = stage if result.agree else f"✗ {stage}"
-    at.text(0, 1.1, name, transform=at.transAxes, color=colour, weight=weight)
-    at.text(1, 1.1, _summary(result), transform=at.transAxes, ha="right", color=MUTED, size=8.5)
+    at.text(0, 1.22, name, transform=at.transAxes, color=colour, weight=weight)
+    at.text(1, 1.22, _summary(result), transform=at.transAxes, ha="right", color=MUTED, size=9)
 
 
 def _summary(result: StageResult) -> str:
     if result.max_ulp == 0:
         return "all bits equal"
-    return f"{share_text(result.bitwise_equal)} bits equal, max {count_text(result.max_ulp)}"
+    return f"{share_text(result.bitwise_equal)} equal, max {count_text(result.max_ulp)}"
 
 
 def _power(k: int, bins: int) -> str:
@@ -99,19 +97,19 @@ def allowance_plot(results: list[StageResult]) -> str:
     used = [r.allowance_used for _, r in rows if r and r.allowance_used is not None]
     finite = [share for share in used if 0 < share < math.inf]
     left = 10.0 ** math.floor(math.log10(min([*finite, 0.01])))
-    right = 10 ** math.ceil(math.log10(max([*finite, 1.0])) + 0.7)
+    right = min(3 * max([*finite, 1.0]), 1e6)
     with style():
-        height = 0.62 + 0.185 * len(rows)
-        figure = Figure(figsize=(WIDTH, height))
-        at = figure.add_axes((0.385, 0.42 / height, 0.6, 1 - 0.6 / height))
+        height = 0.66 + 0.2 * len(rows)
+        figure = Figure(figsize=(WIDE, height))
+        at = figure.add_axes((0.385, 0.42 / height, 0.47, 1 - 0.64 / height))
         at.set(xscale="log", xlim=(left, right), ylim=(len(rows) - 0.4, -0.6), yticks=[])
         at.axvspan(1, right, color=DIFFER, alpha=0.1, linewidth=0)
         at.axvline(1, color=DIFFER, linewidth=1.2)
-        at.text(1, -0.75, "all that is allowed", ha="center", va="bottom", size=8.5, color=DIFFER)
+        at.text(1, -0.75, "all that is allowed", ha="center", va="bottom", size=9.5, color=DIFFER)
         for y, (name, result) in enumerate(rows):
             if result is None:
                 at.text(
-                    -0.625, y, name, weight="bold", va="center",
+                    -0.81, y, name, weight="bold", va="center",
                     transform=at.get_yaxis_transform(),
                 )  # fmt: skip
                 continue
@@ -131,17 +129,20 @@ def allowance_plot(results: list[StageResult]) -> str:
 def _lollipop(at: Axes, y: int, name: str, result: StageResult, left: float, right: float) -> None:
     assert result.allowance_used is not None
     colour = INK if result.agree else DIFFER
-    share = min(max(result.allowance_used, left), right / 3)
+    share = min(max(result.allowance_used, left), right)
     at.plot([left, share], [y, y], color=colour, linewidth=1.1, solid_capstyle="butt")
     marker = "s" if result.kind == "rounding" else "o"
-    at.plot([share], [y], marker if result.agree else "X", color=colour, markersize=5)
+    at.plot(
+        [share], [y], marker if result.agree else "X", color=colour, clip_on=False,
+        markersize=5 if result.agree else 7,
+    )  # fmt: skip
     at.text(
-        -0.02, y, name, transform=at.get_yaxis_transform(), ha="right", va="center", size=9,
+        -0.02, y, name, transform=at.get_yaxis_transform(), ha="right", va="center",
         color=colour, weight="normal" if result.agree else "bold",
     )  # fmt: skip
-    at.annotate(
-        share_text(result.allowance_used), (share, y), (6, 0), textcoords="offset points",
-        va="center", size=8.5, color=colour,
+    at.text(
+        1.31, y, share_text(result.allowance_used), transform=at.get_yaxis_transform(),
+        ha="right", va="center", color=colour, weight="normal" if result.agree else "bold",
     )  # fmt: skip
 
 
