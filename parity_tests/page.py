@@ -47,7 +47,7 @@ def page(results: list[StageResult], evidence: Evidence, origin: Origin) -> str:
         *([_breaks(broken)] if broken else []),
         _table(results),
         _ulp(results),
-        _allowance(results),
+        _allowance(results, evidence),
         _training(evidence),
         _predictions(evidence),
         _repeat(origin),
@@ -203,7 +203,7 @@ def _ulp(results: list[StageResult]) -> str:
     return _section("Bits apart", lead, f'<div class="columns">{figures}</div>')
 
 
-def _allowance(results: list[StageResult]) -> str:
+def _allowance(results: list[StageResult], evidence: Evidence) -> str:
     used = _figure(
         "Share of the allowance used",
         allowance_plot(results),
@@ -214,8 +214,15 @@ def _allowance(results: list[StageResult]) -> str:
     told = f"""<div class="card"><h3>What is demanded</h3>
 <p>What is allowed follows from the numbers at hand; no tolerance was picked.</p>
 <dl class="kinds">{kinds}</dl></div>"""
+    growth = _figure(
+        "How the weights move apart in training",
+        growth_plot(evidence),
+        "Largest difference over all weights, step by step. The solid line is how far rounding "
+        "alone takes Keras from the same run in float64.",
+    )
     lead = "The worst element of each stage, against all that the stage allows."
-    return _section("Room left", lead, f'<div class="plots wide">{used}{told}</div>')
+    right = f'<div class="stack">{told}{growth}</div>'
+    return _section("Room left", lead, f'<div class="plots wide">{used}{right}</div>')
 
 
 def _training(evidence: Evidence) -> str:
@@ -224,17 +231,11 @@ def _training(evidence: Evidence) -> str:
         for key, name in CURVES.items()
         if key in evidence.theirs and key in evidence.ours
     )
-    growth = _figure(
-        "How the weights move apart",
-        growth_plot(evidence),
-        "Largest difference over all weights, step by step. The solid line is how far rounding "
-        "alone takes Keras from the same run in float64.",
-    )
     lead = (
         f"Both frameworks train from the same seed, each by itself. {_KEYS} Below each pair of "
         "curves stands their difference, next to how far rounding alone took Keras from float64."
     )
-    return _section("Training", lead, f'<div class="plots wide">{figures}{growth}</div>')
+    return _section("Training", lead, f'<div class="plots">{figures}</div>')
 
 
 _KEYS = "The broad line is Keras, the thin broken one on top of it PyTorch."
@@ -248,8 +249,12 @@ def _predictions(evidence: Evidence) -> str:
     )
     if len(np.unique(evidence.labels)) < 2:
         return _section("Predictions", lead, "<p>Curves need test rows of both classes.</p>")
-    plots = ranking_plots(evidence) | {"Calibration": calibration_plot(evidence)}
-    figures = "".join(_figure(name, svg) for name, svg in plots.items())
+    figures = "".join(_figure(name, svg) for name, svg in ranking_plots(evidence).items())
+    figures += _figure(
+        "Calibration",
+        calibration_plot(evidence),
+        "A model that is right about its probabilities lies on the thin line.",
+    )
     matrices = "".join(_matrix(evidence, threshold) for threshold in THRESHOLDS)
     body = f'<div class="plots">{figures}</div><div class="plots">{matrices}</div>'
     return _section("Predictions", lead, body)

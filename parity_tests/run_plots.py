@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from parity_tests.evidence import Evidence
-from parity_tests.inline_svg import INK, KERAS, MUTED, TORCH, inline, style
+from parity_tests.inline_svg import KERAS, MUTED, TORCH, inline, style
 from parity_tests.stage_plots import NARROW, WIDE
 
 __all__ = ["CURVES", "calibration_plot", "growth_plot", "ranking_plots", "training_plot"]
@@ -22,6 +22,7 @@ CURVES = {
 
 # One curve lies on the other: the one below is broad, the one above is thin and broken.
 _THEIRS = {"color": KERAS, "linewidth": 5, "alpha": 0.55, "solid_capstyle": "round"}
+_FEW_STEPS = 20  # of which a logarithmic axis would label the first alone
 _OURS = {"color": TORCH, "linewidth": 1.6, "linestyle": (0, (4, 2))}
 
 
@@ -33,24 +34,24 @@ def training_plot(evidence: Evidence, key: str) -> str:
     )
     epochs = np.arange(1, len(theirs) + 1)
     with style():
-        figure = Figure(figsize=(WIDE, 3.5))
+        figure = Figure(figsize=(NARROW, 3.9))
         curves, gaps = figure.subplots(
             2, 1, sharex=True, height_ratios=(1.6, 1),
-            gridspec_kw={"left": 0.17, "right": 0.97, "top": 0.97, "bottom": 0.13, "hspace": 0.2},
+            gridspec_kw={"left": 0.19, "right": 0.98, "top": 0.925, "bottom": 0.115, "hspace": 0.4},
         )  # fmt: skip
         curves.plot(epochs, theirs, label="Keras", marker="o", markersize=8, **_THEIRS)
         curves.plot(epochs, ours, label="PyTorch", marker="o", markersize=3, **_OURS)
-        curves.legend(loc="best", handlelength=3)
+        _legend_above(curves)
         gaps.axhline(0, color=MUTED, linewidth=0.8)
         own, gap = theirs - wide, ours - theirs
         gaps.plot(epochs, own, color=KERAS, marker="s", markersize=4, label="Keras − float64")
         gaps.plot(epochs, gap, color=TORCH, marker="o", markersize=4, label="PyTorch − Keras")
         largest = max(np.nanmax(np.abs([own, gap])), np.spacing(np.float32(abs(theirs[-1]))))
-        gaps.set(ylim=(-1.25 * largest, 2.6 * largest), xlabel="epoch", ylabel="difference")
-        gaps.legend(loc="upper left", ncols=2, borderaxespad=0.1, columnspacing=1.2, handlelength=2)
+        gaps.set(ylim=(-1.25 * largest, 1.25 * largest), xlabel="epoch", ylabel="difference")
+        _legend_above(gaps)
         for at in (curves, gaps):
             at.yaxis.set_major_locator(_few_ticks(4))
-        gaps.yaxis.set_major_formatter(lambda y, _: f"{y:.0e}" if y else "0")
+        gaps.yaxis.set_major_formatter(lambda y, _: f"{y:.2g}" if y else "0")
         gaps.xaxis.set_major_locator(_few_ticks(8, integer=True))
         gaps.set_xlim(0.7, len(theirs) + 0.3)
         title = (
@@ -65,7 +66,7 @@ def growth_plot(evidence: Evidence) -> str:
     growth = evidence.growth
     with style():
         figure = Figure(figsize=(WIDE, 3.5))
-        at = figure.add_axes((0.15, 0.13, 0.82, 0.84))
+        at = figure.add_axes((0.15, 0.13, 0.82, 0.79))
         # A logarithm has no place for 0, where the weights are the same bits.
         own, between = (
             np.where(np.asarray(gap) > 0, gap, np.nan) for gap in (growth.own, growth.between)
@@ -73,13 +74,16 @@ def growth_plot(evidence: Evidence) -> str:
         at.plot(growth.steps, own, color=KERAS, linewidth=2, label="Keras to float64")
         at.plot(growth.steps, between, color=TORCH, linewidth=2, linestyle=(0, (5, 1.5)),
                 label="PyTorch to Keras")  # fmt: skip
-        at.set(xscale="log", yscale="log", xlabel="training step", ylabel="largest difference")
+        at.set(yscale="log", xlabel="training step", ylabel="largest difference")
+        if len(growth.steps) > _FEW_STEPS:
+            at.set(xscale="log", xlim=(0.9, max(growth.steps) * 1.15))
+        else:
+            at.xaxis.set_major_locator(_few_ticks(8, integer=True))
         decimal_axis(at, "y")
         at.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
         at.minorticks_off()
-        at.set_xlim(0.9, max(growth.steps) * 1.15)
         at.margins(y=0.2)
-        at.legend(loc="upper left")
+        _legend_above(at)
         title = (
             f"Largest weight difference after {growth.steps[-1]} steps: PyTorch to Keras "
             f"{growth.between[-1]:.1e}, Keras to float64 {growth.own[-1]:.1e}."
@@ -103,7 +107,7 @@ def ranking_plots(evidence: Evidence) -> dict[str, str]:
                 x, y = curve(evidence.labels, scores)
                 at.plot(x, y, label=label, drawstyle="steps-post", **look)
             at.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-            at.legend(loc="lower right" if name == "ROC" else "lower left", handlelength=3)
+            _legend_above(at)
             drawings[name] = inline(
                 figure, name.split()[0].lower(), f"{name} of both models on the test rows"
             )
@@ -141,9 +145,7 @@ def calibration_plot(evidence: Evidence, bins: int = 8) -> str:
         decimal_axis(at, "x")
         decimal_axis(at, "y")
         at.minorticks_off()
-        at.text(0.97, 0.06, "the line: as predicted", transform=at.transAxes, ha="right",
-                color=INK)  # fmt: skip
-        at.legend(loc="upper left", handlelength=3)
+        _legend_above(at)
         return inline(figure, "calibration", "Calibration of both models on the test rows")
 
 
@@ -162,8 +164,8 @@ def _calibration(
 
 
 def _square(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(NARROW, 3.7))
-    at = figure.add_axes((0.16, 0.125, 0.82, 0.855))
+    figure = Figure(figsize=(NARROW, 3.8))
+    at = figure.add_axes((0.16, 0.12, 0.82, 0.8))
     at.set(xlabel=xlabel, ylabel=ylabel)
     return figure, at
 
@@ -173,6 +175,14 @@ def decimal_axis(at: Axes, axis: str) -> None:
     (at.xaxis if axis == "x" else at.yaxis).set_major_formatter(
         lambda v, _: f"{v:.0e}" if v < 1e-3 else f"{v:g}"
     )
+
+
+def _legend_above(at: Axes) -> None:
+    """Where no curve runs, whatever the numbers are."""
+    at.legend(
+        loc="lower left", bbox_to_anchor=(0, 1.02), ncols=2, borderaxespad=0.2, borderpad=0,
+        columnspacing=1.4, handlelength=2.4,
+    )  # fmt: skip
 
 
 def _few_ticks(most: int, integer: bool = False) -> object:

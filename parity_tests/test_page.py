@@ -162,8 +162,8 @@ def test_page_draws_every_plot(results: list[StageResult], agreeing: str) -> Non
     drawings = agreeing.split("<svg")[1:]
     names = [re.search(r'aria-labelledby="(.*?)-title"', svg)[1] for svg in drawings]
     assert [name for name in names if not name.startswith("ulp-")] == [
-        "allowance", "curve-loss", "curve-val_loss", "curve-val_prc", "growth",
-        "roc", "precision", "calibration",
+        "allowance", "growth", "curve-loss", "curve-val_loss", "curve-val_prc", "roc",
+        "precision", "calibration",
     ]  # fmt: skip
     histograms = " ".join(s for s, n in zip(drawings, names, strict=True) if n.startswith("ulp-"))
     texts = Strict(f"<svg{histograms}").text("text")
