@@ -28,7 +28,10 @@ class Probe(NamedTuple):
 
 
 def exact_probe(
-    seed: int | np.random.RandomState, rows: int = 512, in_features: int = 29, hidden_units: int = 16
+    seed: int | np.random.RandomState,
+    rows: int = 512,
+    in_features: int = 29,
+    hidden_units: int = 16,
 ) -> Probe:
     """Draws a probe and works its logits out in int64.
 

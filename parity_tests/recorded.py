@@ -32,7 +32,8 @@ def answer_all(keras: KerasProcess) -> dict[str, dict[str, Call]]:
         for name, case in cases.items():
             inputs = case.inputs(answers)
             answers[name] = keras.call(case.function, **inputs)
-            groups[group][name] = Call(case.function, inputs, answers[name])
+            measured = None if case.yardsticks is None else case.yardsticks(inputs)
+            groups[group][name] = Call(case.function, inputs, answers[name], measured)
     return groups
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from parity_tests.agreement import StageResult, exact
+from parity_tests.recording_file import Call
 
 __all__ = ["Answers", "Case", "compare_exactly", "grid", "rows_and_labels"]
 
@@ -24,8 +25,16 @@ class Case(NamedTuple):
     """Its keyword arguments, the same bits on every machine."""
     ours: Callable[..., Any]
     """Our answer, in the reference's form, from the same arguments and `device=`."""
-    compare: Callable[[dict[str, Any], Any, Any], list[StageResult]]
-    """The comparison of two answers to the inputs, by the kind of agreement that is due."""
+    compare: Callable[..., list[StageResult]]
+    """The comparison of two answers to the inputs, by the kind of agreement that is due; of
+    the yardsticks too, where there are such."""
+    yardsticks: Callable[[dict[str, Any]], Any] | None = None
+    """What is recorded beside the answer, to measure by, from the same arguments."""
+
+    def verdict(self, call: Call, ours: Any) -> list[StageResult]:
+        """Compares an answer with the recorded one."""
+        more = () if self.yardsticks is None else (call.yardsticks,)
+        return self.compare(call.inputs, ours, call.answer, *more)
 
 
 def grid(seed: int, shape: tuple[int, ...], largest: float = 4.0) -> np.ndarray:

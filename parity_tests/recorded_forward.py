@@ -38,7 +38,9 @@ def _compare_probe(inputs: dict[str, Any], ours: Any, theirs: Any) -> list[Stage
     """All but the sigmoid is exact arithmetic."""
     rows = _compare_stages(inputs, ours, theirs)
     return [
-        row if row.stage == "probabilities" else exact(row.stage, ours[row.stage], theirs[row.stage])
+        row
+        if row.stage == "probabilities"
+        else exact(row.stage, ours[row.stage], theirs[row.stage])
         for row in rows
     ]
 

@@ -36,6 +36,8 @@ class Call(NamedTuple):
     """Its keyword arguments: arrays, numbers, strings, None, and containers of them."""
     answer: Any
     """Likewise."""
+    yardsticks: Any = None
+    """What else it takes to judge another answer, if anything."""
 
 
 class Recordings(NamedTuple):
@@ -80,6 +82,7 @@ def write(folder: Path, versions: Mapping[str, str], groups: Mapping[str, dict[s
                 "inputs": _encoded(call.inputs, keep),
                 "inputs_sha256": digest(call.inputs),
                 "answer": _encoded(call.answer, keep),
+                "yardsticks": _encoded(call.yardsticks, keep),
             }
         content = save(arrays)
         (folder / f"{group}.safetensors").write_bytes(content)
@@ -114,7 +117,8 @@ def read(folder: Path) -> Recordings:
         inputs = _decoded(entry["inputs"], held)
         if digest(inputs) != entry["inputs_sha256"]:
             raise _fault(folder / entry["file"], f"holds other inputs of {case!r} than recorded")
-        calls[case] = Call(entry["function"], inputs, _decoded(entry["answer"], held))
+        rest = (_decoded(entry[part], held) for part in ("answer", "yardsticks"))
+        calls[case] = Call(entry["function"], inputs, *rest)
     return Recordings(facts["versions"], calls)
 
 

@@ -82,7 +82,9 @@ def keras_line(recorded: bool) -> str:
     """What the suite's header says of the reference."""
     missing = absent({"keras", "tensorflow"})
     if not (missing or recorded):
-        return f"Keras: live {metadata.version('keras')} / tensorflow {metadata.version('tensorflow')}"
+        return (
+            f"Keras: live {metadata.version('keras')} / tensorflow {metadata.version('tensorflow')}"
+        )
     versions = read_index(FOLDER)["versions"]
     reason = f"{' and '.join(sorted(missing))} not installed" if missing else "--recorded"
     return (

@@ -34,8 +34,7 @@ def assert_agree(results: list[StageResult]) -> None:
 
 def proved(name: str, recordings: Recordings, device: str, **options: Any) -> list[StageResult]:
     case, call = CASES[name], recordings.calls[name]
-    ours = case.ours(**call.inputs, device=device, **options)
-    return case.compare(call.inputs, ours, call.answer)
+    return case.verdict(call, case.ours(**call.inputs, device=device, **options))
 
 
 @pytest.mark.parametrize("name", GROUPS["draws"])
@@ -45,9 +44,7 @@ def test_torch_draws_what_keras_drew(name: str, recordings: Recordings, device: 
 
 
 @pytest.mark.parametrize("name", GROUPS["forward"])
-def test_torch_computes_what_keras_computed(
-    name: str, recordings: Recordings, device: str
-) -> None:
+def test_torch_computes_what_keras_computed(name: str, recordings: Recordings, device: str) -> None:
     """Exact probes to the bit; stages, losses and metrics within the proven bound."""
     assert_agree(proved(name, recordings, device))
 

@@ -18,5 +18,5 @@ def test_keras_still_answers_what_was_recorded(
     The version may be another than the one recorded, and the processor may sum otherwise.
     """
     case, call = CASES[name], recordings.calls[name]
-    for row in case.compare(call.inputs, keras.call(case.function, **call.inputs), call.answer):
+    for row in case.verdict(call, keras.call(case.function, **call.inputs)):
         assert row.agree, f"{row.stage}: {row.detail}"

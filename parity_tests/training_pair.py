@@ -58,7 +58,13 @@ class TorchRun(NamedTuple):
 class _StoredInFloat32(KerasAdam):
     """Computes in float64 and keeps weights and moments as float32 would hold them."""
 
+    gradients_too = False
+
     def _update(self, w: list[torch.Tensor], group: dict[str, Any]) -> None:
+        if self.gradients_too:
+            for parameter in w:
+                assert parameter.grad is not None
+                parameter.grad.copy_(parameter.grad.float())
         super()._update(w, group)
         for parameter in w:
             state = self.state_of(parameter)
@@ -70,16 +76,22 @@ class _StoredInFloat32(KerasAdam):
         return KerasAdam.alpha(step, group, torch.float32).to(dtype)
 
 
-def yardsticks(*data: np.ndarray, **options: Any) -> list[TorchRun]:
-    """A run in float64, and one that keeps in float32 what lasts from step to step.
+class _RoundedGradients(_StoredInFloat32):
+    """Rounds the gradients besides."""
 
-    The second rounds what every float32 run rounds: weights, moments, and Adam's step size,
-    whose 1 - β₂ᵗ float32 has to only four digits at the start.
+    gradients_too = True
+
+
+_KINDS = {"float64": KerasAdam, "stored": _StoredInFloat32, "gradients": _RoundedGradients}
+
+
+def yardsticks(*data: np.ndarray, **options: Any) -> list[TorchRun]:
+    """A run in float64, and two that keep in float32 what lasts from step to step.
+
+    They round what every float32 run rounds: weights, moments, and Adam's step size, whose
+    1 - β₂ᵗ float32 has to only four digits at the start; and the last its gradients too.
     """
-    return [
-        torch_fit(*data, dtype=torch.float64, stored_in_float32=stored, **options)
-        for stored in (False, True)
-    ]
+    return [torch_fit(*data, dtype=torch.float64, rounded=rounded, **options) for rounded in _KINDS]
 
 
 def torch_fit(
@@ -93,7 +105,7 @@ def torch_fit(
     learning_rate: float = 1e-3,
     early_stopping: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,
-    stored_in_float32: bool = False,
+    rounded: str = "float64",
     compiled: bool = True,
     batch_size: int = 2048,
     device: str = "cpu",
@@ -101,14 +113,13 @@ def torch_fit(
 ) -> TorchRun:
     """The run of `keras_ref.training.fit` with the same arguments, without TensorFlow.
 
-    With `stored_in_float32` what a run in float64 keeps from step to step is rounded.
+    What a run in float64 rounds to float32 besides is said by `rounded`, a key of `_KINDS`.
     """
     model = FraudClassifier(
         features.shape[1], hidden_units, dropout, output_bias, seed=seed, dtype=dtype, device=device
     )
     initial = to_keras_weights(model)
-    kind = _StoredInFloat32 if stored_in_float32 else KerasAdam
-    optimizer = kind(model.parameters(), lr=learning_rate)
+    optimizer = _KINDS[rounded](model.parameters(), lr=learning_rate)
     arguments: dict[str, Any] = {
         "seed": seed,
         "optimizer": optimizer,
