@@ -34,6 +34,7 @@ _left_out = pytest.StashKey[LeftOut]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--recorded`, `--fast` and `--device`."""
     parser.addoption(
         "--recorded", action="store_true",
         help="ask no live Keras: run what would run where TensorFlow is not installed",
@@ -49,6 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Refuses a device that is not there before anything is collected."""
     config.stash[_left_out] = LeftOut()
     fault = device_fault(config.getoption("--device"))
     if fault:
@@ -60,6 +62,7 @@ def _asks_no_keras(config: pytest.Config) -> bool:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
+    """Which Keras this is: live, or recorded by what."""
     device = config.getoption("--device")
     return f"{keras_line(_asks_no_keras(config))}; recordings are proved on device: {device}"
 
@@ -107,6 +110,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
+    """Takes what a worker counted."""
     tests, files = getattr(node, "workeroutput", {}).get("left_out", ({}, {}))
     left = node.config.stash[_left_out]
     left.tests |= tests  # every worker collects, and counts, everything
@@ -114,6 +118,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """How many tests and files were left out, and why."""
     for line in config.stash[_left_out].lines():
         terminalreporter.write_line(line)
 

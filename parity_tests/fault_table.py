@@ -37,26 +37,32 @@ _SAMPLING = "torch_impl/sampling.py"
 _TRAINING = "torch_impl/training.py"
 _WEIGHTS = "torch_impl/keras_weights.py"
 
+_RECORDED = "test_recorded.py::test_torch_"
+_DRAWS = f"{_RECORDED}draws_what_keras_drew"
+_PASSES = f"{_RECORDED}computes_what_keras_computed"
+_STEPS = f"{_RECORDED}takes_the_step_that_keras_took"
+_RUNS = f"{_RECORDED}trains_as_keras_trained"
+
 _FIRST = {
-    _DATA: "test_data_prepare.py",
-    "data/synthetic.py": "test_data_prepare.py",
-    "data/schema.py": "test_data_load.py",
-    "data/load.py": "test_data_load.py",
-    _CALLBACKS: "test_recorded.py test_checkpoint.py",
-    _CHECKPOINT: "test_checkpoint.py",
-    _DROPOUT: "test_keras_parts.py test_recorded.py",
-    _FEATURES: "test_features.py",
-    _LOSSES: "test_keras_parts.py test_recorded.py",
-    _ADAM: "test_keras_parts.py test_recorded.py",
-    _MODEL: "test_model.py test_recorded.py",
-    _WEIGHTS: "test_weights.py",
-    _RANDOM: "test_random_stream.py test_recorded.py",
+    _DATA: ["test_data_prepare.py"],
+    "data/schema.py": ["test_data_load.py"],
+    _CALLBACKS: [_RUNS, "test_checkpoint.py"],
+    _CHECKPOINT: ["test_checkpoint.py"],
+    _DROPOUT: ["test_keras_parts.py", _DRAWS],
+    _FEATURES: ["test_features.py"],
+    _LOSSES: ["test_keras_parts.py", _PASSES, _STEPS],
+    _ADAM: ["test_keras_parts.py", _STEPS, _RUNS],
+    _METRICS: [_PASSES],
+    _MODEL: ["test_model.py", _DRAWS, _PASSES],
+    _WEIGHTS: ["test_weights.py"],
+    _RANDOM: ["test_random_stream.py", _DRAWS],
+    _SAMPLING: [_DRAWS],
 }
 
 
 def first_tests(change: Change) -> list[str]:
-    """The files most likely to notice; the rest of the fast part comes after them."""
-    return [f"parity_tests/{name}" for name in _FIRST.get(change.file, "test_recorded.py").split()]
+    """The tests most likely to notice; the rest of the fast part comes after them."""
+    return [f"parity_tests/{name}" for name in _FIRST.get(change.file, [_RUNS])]
 
 
 FAULTS = (

@@ -82,9 +82,10 @@ def _drops(seed: int, rate: float = 0.5, mode: str = "eager", first_call: int = 
 
 
 def _oversampled(seed: int) -> Case:
+    features, labels = rows_and_labels(5, 60)
     return Case(
         "training.oversample",
-        lambda _: {**dict(zip(("features", "labels"), rows_and_labels(5, 60))), "seed": seed},
+        lambda _: {"features": features, "labels": labels, "seed": seed},
         _oversample,
         compare_exactly,
     )
