@@ -21,6 +21,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", blocks("python"), ids=lambda text: text.split("\n")[-2])
 def test_python_example_runs(example: str, tmp_path: Path) -> None:
     """As it stands, in a process of its own."""

@@ -112,6 +112,7 @@ def test_graphs_that_run_in_circles_end(tmp_path: Path) -> None:
     assert set(read_checkpoint(write_model(tmp_path / "x", nodes)).weights) == set(SIZES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "graph",
     [
