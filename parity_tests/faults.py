@@ -31,6 +31,15 @@ __all__ = ["Outcome", "StaleTableError", "main", "planted"]
 
 _ROOMS = ("data", "keras_ref", "torch_impl", "parity_tests")
 _FILES = ("pyproject.toml", "README.md")
+_IMPORTED_ONCE = (
+    "hypothesis.extra.numpy",
+    "pandas",
+    "pytest",
+    "safetensors.torch",
+    "sklearn.linear_model",
+    "torch._dynamo",
+    "tqdm",
+)
 
 
 class StaleTableError(ValueError):
@@ -125,7 +134,7 @@ def _first_failure(said: str) -> str | None:
 def try_all(changes: Sequence[Change], workers: int) -> Iterator[Outcome]:
     """Each change's outcome as it comes, several at a time."""
     # The optimizer's first use imports torch._dynamo, which takes as long as all the rest.
-    for package in ("torch._dynamo", "pytest", "hypothesis", "pandas", "sklearn.linear_model"):
+    for package in _IMPORTED_ONCE:
         importlib.import_module(package)
     waiting, running = list(enumerate(changes)), {}
     with tempfile.TemporaryDirectory() as scratch:
