@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -40,6 +41,18 @@ class _WeightsPerEpoch(keras.callbacks.Callback):
         self.weights.append(get_weights(self.model))
 
 
+class _WeightsAfterSteps(keras.callbacks.Callback):
+    def __init__(self, steps: Sequence[int]) -> None:
+        super().__init__()
+        self.steps, self.done = set(steps), 0
+        self.weights: list[dict[str, np.ndarray]] = []
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.done += 1
+        if self.done in self.steps:
+            self.weights.append(get_weights(self.model))
+
+
 def fit(
     features: np.ndarray,
     labels: np.ndarray,
@@ -58,6 +71,7 @@ def fit(
     learning_rate: float = 1e-3,
     early_stopping: dict[str, Any] | None = None,
     steps_per_epoch: int | None = None,
+    trace: Sequence[int] = (),
 ) -> dict[str, Any]:
     """`set_random_seed(seed)`, build, compile, `fit`.
 
@@ -78,10 +92,12 @@ def fit(
         learning_rate: of Adam.
         early_stopping: arguments of `keras.callbacks.EarlyStopping`, or None for none.
         steps_per_epoch: as `fit` takes it.
+        trace: numbers of the steps, from 1, after which the weights are kept.
 
     Returns:
         `history` and `epoch` of the History; `initial` and `final` weights; `weights` after
-        each epoch; Adam's `momentum` and `velocity` under the weights' names; `iterations`.
+        each epoch; `trace`, the weights after the steps asked for; Adam's `momentum` and
+        `velocity` under the weights' names; `iterations`.
     """
     model = make_model(features.shape[1], hidden_units, dropout, output_bias, seed)
     initial = get_weights(model)
@@ -91,8 +107,8 @@ def fit(
         loss=keras.losses.BinaryCrossentropy(),
         metrics=tutorial_metrics() if metrics else None,
     )
-    recorder = _WeightsPerEpoch()
-    callbacks = [recorder]
+    recorder, tracer = _WeightsPerEpoch(), _WeightsAfterSteps(trace)
+    callbacks = [recorder, tracer] if trace else [recorder]
     if early_stopping is not None:
         callbacks.append(keras.callbacks.EarlyStopping(**early_stopping))
     history = model.fit(
@@ -115,6 +131,7 @@ def fit(
         "epoch": list(history.epoch),
         "initial": initial,
         "weights": recorder.weights,
+        "trace": tracer.weights,
         "final": get_weights(model),
         "momentum": dict(zip(names, variables[0::2], strict=True)),
         "velocity": dict(zip(names, variables[1::2], strict=True)),

@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
+
+from parity_tests import origin
+from parity_tests.output_file import fault_of, write_atomically
 
 EPILOG = """\
 exit status: 0 if every stage agrees, 1 if one differs, 2 for bad input
@@ -17,6 +21,7 @@ examples:
   python -m parity_tests --download                   the tutorial's own file (151 MB, cached)
   python -m parity_tests --epochs 100                 the tutorial's whole training
   python -m parity_tests --json report.json           the same as data
+  python -m parity_tests --html report.html           the same as a page with plots
 """
 
 
@@ -37,6 +42,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     source.add_argument("--csv", metavar="FILE", help="read this file instead of synthetic rows")
     source.add_argument("--download", action="store_true", help="fetch the tutorial's file")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the report as JSON too")
+    parser.add_argument("--html", metavar="FILE", type=Path, help="write it as a page with plots")
     parser.add_argument(
         "--seed",
         type=int,
@@ -51,8 +57,13 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"--epochs {options.epochs}: expected at least 1")
     if not 0 <= options.seed < 2**32:
         parser.error(f"--seed {options.seed}: expected 0 to 2**32 - 1")
-    if options.json and not options.json.parent.is_dir():
-        parser.error(f"--json {options.json}: {options.json.parent} is not a folder")
+    for option, path in (("--json", options.json), ("--html", options.html)):
+        # The run takes a minute or more; what cannot be written is said before it.
+        if path is not None and (fault := fault_of(path)):
+            parser.error(f"{option} {path}: {fault}")
+    if options.html and find_spec("matplotlib") is None:
+        parser.error("--html needs matplotlib, which is not installed: pip install -e '.[keras]'")
+    options.command = origin.command_line(sys.argv[1:] if arguments is None else arguments)
     return options
 
 
@@ -76,15 +87,33 @@ def run(options: argparse.Namespace) -> int:
             "rows": len(frame),
             "positives": prepared.positives,
         }
-        versions = {**_versions(), **keras.wait(started)}
-        comparison = Comparison(prepared, keras, seed=options.seed, epochs=options.epochs)
+        versions = {**origin.versions(), **keras.wait(started)}
+        comparison = Comparison(
+            prepared, keras, options.seed, options.epochs, trace=options.html is not None
+        )
         results = []
         with tqdm(list(comparison.steps()), unit="stage", disable=None, leave=False) as progress:
             for step in progress:
                 progress.set_description(step.name)
                 results += step.run()
+        if options.html:
+            from parity_tests.evidence import gather
+            from parity_tests.page import page
+
+            told = {
+                "source": source,
+                "rows": f"{len(frame):,}",
+                "positives": f"{prepared.positives:,}",
+                "SHA-256 of the values": origin.fingerprint(frame),
+                "seed": str(options.seed),
+                "epochs of fit": str(options.epochs),
+            }
+            known = origin.Origin(options.command, told, versions, origin.machine())
+            write_atomically(options.html, page(results, gather(comparison), known))
     if options.json:
-        options.json.write_text(json.dumps(as_json(results, data, versions), indent=2) + "\n")
+        write_atomically(
+            options.json, json.dumps(as_json(results, data, versions), indent=2) + "\n"
+        )
     print_report(results, data, versions)
     return 0 if all(result.agree for result in results) else 1
 
@@ -98,19 +127,6 @@ def _rows(options: argparse.Namespace) -> tuple[Any, str]:
         path = data.download()
         return data.load(path), str(path)
     return data.synthetic(seed=options.seed), f"synthetic (seed {options.seed})"
-
-
-def _versions() -> dict[str, str]:
-    import platform
-
-    import numpy as np
-    import torch
-
-    return {
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "torch": torch.__version__,
-    }
 
 
 def main(arguments: list[str] | None = None) -> int:

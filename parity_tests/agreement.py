@@ -3,15 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import reduce
+from itertools import zip_longest
 from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["Kind", "StageResult", "exact", "merged", "ulp_distance", "within", "within_rounding"]
+from parity_tests.ulp import ulp_distance, ulp_histogram
+
+__all__ = [
+    "Break",
+    "Kind",
+    "StageResult",
+    "exact",
+    "merged",
+    "ulp_distance",
+    "within",
+    "within_rounding",
+]
 
 Kind = Literal["exact", "proven", "rounding"]
+
+
+@dataclass(frozen=True)
+class Break:
+    """The element of a stage that breaks worst."""
+
+    at: tuple[int, ...]
+    ours: float
+    theirs: float
+    expected: str
+    """What both had to be, in words or numbers."""
+    shares: tuple[float, float] | None
+    """PyTorch's and Keras's error as shares of what is allowed to each, where each has its own."""
+    broken: int
+    """How many elements break."""
+    elements: int
+    part: str = ""
+    """Which of several arrays of the stage it is in."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.part + ' ' if self.part else ''}at [{', '.join(map(str, self.at))}]: "
+            f"PyTorch {self.ours:.9g}, Keras {self.theirs:.9g}; expected {self.expected} "
+            f"({self.broken:,} of {self.elements:,} elements)"
+        )
 
 
 @dataclass(frozen=True)
@@ -33,13 +70,17 @@ class StageResult:
     """Where it breaks worst and by how much; empty where it agrees."""
     elements: int = 1
     """How many numbers were compared."""
+    worst: Break | None = None
+    """The same as data; None where it agrees, or where shapes or dtypes differ."""
+    ulp_histogram: tuple[int, ...] = ()
+    """Elements that are 0, 1, 2 to 3, 4 to 7, … ULP apart (`parity_tests.ulp`)."""
 
     def as_json(self) -> dict[str, Any]:
         """The row as plain data, as `--json` writes it."""
         return {
             name: value
             for name, value in asdict(self).items()
-            if name not in ("detail", "elements")
+            if name not in ("detail", "elements", "worst", "ulp_histogram")
         }
 
     def merge(self, other: StageResult) -> StageResult:
@@ -47,6 +88,10 @@ class StageResult:
         elements = self.elements + other.elements
         equal = self.bitwise_equal * self.elements + other.bitwise_equal * other.elements
         used = [u for u in (self.allowance_used, other.allowance_used) if u is not None]
+        broken = [result for result in (self, other) if not result.agree]
+        # A stage without an allowance is broken or not; the first that is stands for it.
+        shown = max(broken, key=lambda result: result.allowance_used or 0.0, default=self)
+        bins = zip_longest(self.ulp_histogram, other.ulp_histogram, fillvalue=0)
         return StageResult(
             self.stage,
             self.kind,
@@ -55,38 +100,23 @@ class StageResult:
             equal / max(elements, 1),
             max(used) if used else None,
             self.agree and other.agree,
-            self.detail or other.detail,
+            shown.detail,
             elements,
+            shown.worst,
+            tuple(a + b for a, b in bins),
         )
 
 
 def merged(stage: str, results: list[StageResult]) -> StageResult:
-    """The worst of several results, under one name."""
-    worst = reduce(StageResult.merge, results)
-    return StageResult(**{**asdict(worst), "stage": stage})
+    """The worst of several results, under one name; their own names tell where it breaks."""
+    return replace(reduce(StageResult.merge, map(_naming_its_part, results)), stage=stage)
 
 
-def ulp_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """How many floats lie between two arrays' elements (0 where both are NaN or both 0).
-
-    Args:
-        a: float16, float32 or float64, any shape.
-        b: the same dtype and shape.
-
-    Returns:
-        int64 counts; the largest int64 where exactly one is NaN. Infinity is one above the
-        largest float.
-    """
-    integer = {2: np.int16, 4: np.int32, 8: np.int64}[a.dtype.itemsize]
-
-    def rank(x: np.ndarray) -> np.ndarray:
-        bits = np.ascontiguousarray(x).view(integer).astype(np.int64)
-        # Negative floats order backwards as integers: mirror them below zero.
-        return np.where(bits < 0, np.iinfo(integer).min - bits, bits)
-
-    distance = np.abs(rank(a) - rank(b))
-    one_nan, both_nan = np.isnan(a) ^ np.isnan(b), np.isnan(a) & np.isnan(b)
-    return np.where(one_nan, np.iinfo(np.int64).max, np.where(both_nan, 0, distance))
+def _naming_its_part(result: StageResult) -> StageResult:
+    if result.worst is None or not result.stage:
+        return result
+    worst = replace(result.worst, part=result.stage)
+    return replace(result, detail=str(worst), worst=worst)
 
 
 def exact(stage: str, ours: np.ndarray, theirs: np.ndarray) -> StageResult:
@@ -101,8 +131,8 @@ def exact(stage: str, ours: np.ndarray, theirs: np.ndarray) -> StageResult:
     if mismatch:
         return mismatch
     equal = _equal(ours, theirs)
-    detail = "" if equal.all() else _worst(~equal, ours, theirs, "the same bits")
-    return _result(stage, "exact", ours, theirs, None, bool(equal.all()), detail)
+    worst = None if equal.all() else _break(~equal, ours, theirs, "the same bits")
+    return _result(stage, "exact", ours, theirs, None, worst)
 
 
 def within(
@@ -128,20 +158,22 @@ def within(
     if mismatch:
         return mismatch
     claimed, finite = ~np.isposinf(allowance), np.isfinite(reference)
-    used = np.zeros(reference.shape)
+    shares = []
     with np.errstate(invalid="ignore", divide="ignore"):
         for came in (ours, theirs):
             as_such = _equal(came.astype(np.float64), reference)
             share = np.where(as_such, 0.0, np.abs(came - reference) / allowance)
             share = np.where(finite & ~np.isnan(share), share, np.where(as_such, 0.0, np.inf))
-            used = np.maximum(used, np.where(claimed, share, 0.0))
+            shares.append(np.where(claimed, share, 0.0))
+    used = np.maximum(*shares)
     broken = ~(used <= 1)
-    detail = ""
+    worst = None
     if broken.any():
         at = np.unravel_index(int(np.argmax(used)), used.shape)
-        detail = _worst(broken, ours, theirs, f"{reference[at]:.17g} ± {allowance[at]:.3g}", at)
-    largest = float(used.max(initial=0.0))
-    return _result(stage, kind, ours, theirs, largest, not broken.any(), detail)
+        expected = f"{reference[at]:.17g} ± {allowance[at]:.3g}"
+        own = (float(shares[0][at]), float(shares[1][at]))
+        worst = _break(broken, ours, theirs, expected, at, own)
+    return _result(stage, kind, ours, theirs, float(used.max(initial=0.0)), worst)
 
 
 ROUNDING_FACTOR = 2.0
@@ -188,12 +220,12 @@ def within_rounding(
     allowance = max(ROUNDING_FACTOR * largest(own), floor) + np.broadcast_to(jump, gap.shape)
     used = float((np.abs(gap) / allowance)[finite].max(initial=0.0))
     broken = ~as_such | (finite & (np.abs(gap) > allowance))
-    detail = ""
+    worst = None
     if broken.any():
         share = np.where(finite, np.abs(gap) / allowance, np.where(as_such, 0.0, np.inf))
         at = np.unravel_index(int(np.argmax(share)), gap.shape)
-        detail = _worst(broken, ours, theirs, f"a difference of {allowance[at]:.3g} at most", at)
-    return _result(stage, "rounding", ours, theirs, used, not broken.any(), detail)
+        worst = _break(broken, ours, theirs, f"a difference of {allowance[at]:.3g} at most", at)
+    return _result(stage, "rounding", ours, theirs, used, worst)
 
 
 def _equal(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -215,31 +247,42 @@ def _result(
     ours: np.ndarray,
     theirs: np.ndarray,
     used: float | None,
-    agree: bool,
-    detail: str,
+    worst: Break | None,
 ) -> StageResult:
     both = np.isfinite(ours) & np.isfinite(theirs)
     gap = np.abs(ours[both].astype(np.float64) - theirs[both].astype(np.float64))
-    if ours.dtype.kind == "f":
-        ulp = int(ulp_distance(ours, theirs).max(initial=0))
-    else:
-        ulp = int(gap.max(initial=0))
-    equal = float(_equal(ours, theirs).mean()) if ours.size else 1.0
-    largest = float(gap.max(initial=0.0))
-    return StageResult(stage, kind, largest, ulp, equal, used, agree, detail, ours.size)
+    ulp = ulp_distance(ours, theirs) if ours.dtype.kind == "f" else gap.astype(np.int64)
+    return StageResult(
+        stage,
+        kind,
+        max_abs=float(gap.max(initial=0.0)),
+        max_ulp=int(ulp.max(initial=0)),
+        bitwise_equal=float(_equal(ours, theirs).mean()) if ours.size else 1.0,
+        allowance_used=used,
+        agree=worst is None,
+        detail="" if worst is None else str(worst),
+        elements=ours.size,
+        worst=worst,
+        ulp_histogram=ulp_histogram(ulp),
+    )
 
 
-def _worst(
+def _break(
     broken: np.ndarray,
     ours: np.ndarray,
     theirs: np.ndarray,
     expected: str,
     at: tuple[np.integer, ...] | None = None,
-) -> str:
+    shares: tuple[float, float] | None = None,
+) -> Break:
     if at is None:
         at = tuple(np.argwhere(broken)[0])
-    index = ", ".join(str(int(i)) for i in at)
-    return (
-        f"at [{index}]: PyTorch {ours[at]:.9g}, Keras {theirs[at]:.9g}; expected {expected} "
-        f"({int(broken.sum())} of {broken.size} elements)"
+    return Break(
+        at=tuple(int(i) for i in at),
+        ours=float(ours[at]),
+        theirs=float(theirs[at]),
+        expected=expected,
+        shares=shares,
+        broken=int(broken.sum()),
+        elements=broken.size,
     )

@@ -11,7 +11,14 @@ from rich.text import Text
 
 from parity_tests.agreement import StageResult
 
-__all__ = ["as_json", "print_report"]
+__all__ = [
+    "as_json",
+    "count_text",
+    "print_report",
+    "row_texts",
+    "share_text",
+    "verdict_text",
+]
 
 
 def as_json(
@@ -58,30 +65,42 @@ def print_report(
         heading = group
         table.add_row(
             f"  {stage}" if colon else stage,
-            result.kind,
-            f"{result.max_abs:.1e}" if result.max_abs else "0",
-            _count(result.max_ulp),
-            _share(result.bitwise_equal),
-            "" if result.allowance_used is None else _share(result.allowance_used),
+            *row_texts(result),
             Text("agree", "green") if result.agree else Text("DIFFER", "bold red"),
         )
     console.print(table)
     broken = [result for result in results if not result.agree]
     for result in broken:
         console.print(f"{result.stage}: {result.detail}", style="red", highlight=False)
+    console.print(verdict_text(results), style="bold red" if broken else "bold green")
+
+
+def verdict_text(results: list[StageResult]) -> str:
+    """The verdict in one sentence."""
+    broken = sum(not result.agree for result in results)
     if broken:
-        console.print(
-            f"The frameworks differ in {len(broken)} of {len(results)} stages.", style="bold red"
-        )
-    else:
-        console.print(f"The frameworks agree in all {len(results)} stages.", style="bold green")
+        return f"The frameworks differ in {broken} of {len(results)} stages."
+    return f"The frameworks agree in all {len(results)} stages."
 
 
-def _count(n: int) -> str:
+def row_texts(result: StageResult) -> tuple[str, str, str, str, str]:
+    """Kind, max |Δ|, ULP, bitwise equal and allowance of a row, as table and page show them."""
+    return (
+        result.kind,
+        f"{result.max_abs:.1e}" if result.max_abs else "0",
+        count_text(result.max_ulp),
+        share_text(result.bitwise_equal),
+        "" if result.allowance_used is None else share_text(result.allowance_used),
+    )
+
+
+def count_text(n: int) -> str:
+    """A count of ULP, in at most six characters where it can be."""
     return "∞" if n == np.iinfo(np.int64).max else f"{n:,}" if n < 10**7 else f"{n:.0e}"
 
 
-def _share(share: float) -> str:
+def share_text(share: float) -> str:
+    """A share as percent; many times one as a factor."""
     if not np.isfinite(share):
         return "∞"
     # Rounded towards the middle: 100 % and 0 % mean just that.

@@ -18,7 +18,14 @@ from parity_tests import bounds, torch_side
 from parity_tests.agreement import StageResult, exact, merged, within
 from parity_tests.keras_process import KerasProcess
 from parity_tests.probes import exact_probe
-from parity_tests.training_pair import compare_one_step, compare_runs, torch_fit, yardsticks
+from parity_tests.step_trace import spread_steps
+from parity_tests.training_pair import (
+    TorchRun,
+    compare_one_step,
+    compare_runs,
+    torch_fit,
+    yardsticks,
+)
 from torch_impl import FeatureTransform, prior_log_odds, to_keras_weights
 from torch_impl.keras_random import dropout_mask, layer_seeds, shuffle_permutation
 
@@ -47,10 +54,16 @@ class Comparison:
         keras: the reference's process.
         seed: for initial weights, random weights, dropout and the order of rows.
         epochs: passes of `fit`, which the trained weights come from.
+        trace: whether the runs of `fit` keep weights on the way, for the page's plots.
     """
 
     def __init__(
-        self, prepared: Prepared, keras: KerasProcess, seed: int = 0, epochs: int = 2
+        self,
+        prepared: Prepared,
+        keras: KerasProcess,
+        seed: int = 0,
+        epochs: int = 2,
+        trace: bool = False,
     ) -> None:
         self.prepared = prepared
         self.keras = keras
@@ -62,6 +75,8 @@ class Comparison:
             "test": prepared.test,
         }
         self.bias = prior_log_odds(prepared.positives, prepared.negatives)
+        steps = epochs * math.ceil(len(prepared.train.labels) / BATCH_SIZE)
+        self.traced_steps = spread_steps(steps) if trace else ()
 
     def steps(self) -> Iterator[Step]:
         """Every step, cheapest first within what the later ones build on."""
@@ -105,12 +120,30 @@ class Comparison:
             "epochs": self.epochs,
             "batch_size": BATCH_SIZE,
             "validation_data": (validation.features, validation.labels),
+            "trace": self.traced_steps,
         }
 
     @cached_property
     def keras_run(self) -> dict[str, Any]:
         """What `keras_ref.training.fit` gives."""
         return self.keras.call("training.fit", **self._run)
+
+    @cached_property
+    def torch_run(self) -> TorchRun:
+        """The same run in PyTorch."""
+        return torch_fit(**self._run)
+
+    @cached_property
+    def references(self) -> list[TorchRun]:
+        """The same run in float64, twice."""
+        return yardsticks(**self._run)
+
+    @cached_property
+    def keras_on_test(self) -> dict[str, np.ndarray]:
+        """Every stage of Keras's own trained model on the test rows."""
+        return self.keras.call(
+            "forward.forward_stages", self.weights["trained weights"], self.prepared.test.features
+        )
 
     @cached_property
     def transform(self) -> FeatureTransform:
@@ -120,10 +153,10 @@ class Comparison:
     def scaled_features(self) -> list[StageResult]:
         """pandas and scikit-learn against `FeatureTransform`."""
         results = []
-        for split in self.splits.values():
+        for name, split in self.splits.items():
             expected = bounds.standardised(split.raw, self.prepared.train.raw)
             ours = self.transform(torch.from_numpy(split.raw)).numpy()
-            results.append(within("", "proven", ours, split.features, *expected))
+            results.append(within(name, "proven", ours, split.features, *expected))
         return [merged("scaled features", results)]
 
     def exact_probes(self) -> list[StageResult]:
@@ -164,7 +197,7 @@ class Comparison:
         weights, test = self.weights["trained weights"], self.prepared.test
         features = bounds.standardised(test.raw, self.prepared.train.raw)
         expected = bounds.forward(features, weights)
-        theirs = self.keras.call("forward.forward_stages", weights, test.features)
+        theirs = self.keras_on_test
         pipeline = torch.nn.Sequential(self.transform, torch_side.classifier(weights)).eval()
         with torch.no_grad():
             logits = pipeline(torch.from_numpy(test.raw))
@@ -206,5 +239,4 @@ class Comparison:
     def training(self) -> list[StageResult]:
         """The whole run, within Keras's own distance from the same run in float64."""
         name = f"fit, {self.epochs} epoch{'s' if self.epochs > 1 else ''}"
-        references = yardsticks(**self._run)
-        return compare_runs(name, torch_fit(**self._run), self.keras_run, references)
+        return compare_runs(name, self.torch_run, self.keras_run, self.references)

@@ -11,6 +11,7 @@ draw from a wide distribution, and a second yardstick makes a second draw.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from parity_tests.agreement import StageResult, exact, merged, within, within_ro
 from parity_tests.bounds import first_adam_step, gradients
 from parity_tests.keras_process import KerasProcess
 from parity_tests.metric_spread import recorded_spreads
+from parity_tests.step_trace import weights_after
 from torch_impl import (
     EarlyStopping,
     FraudClassifier,
@@ -54,6 +56,8 @@ class TorchRun(NamedTuple):
     history: History
     jumps: dict[str, list[float]]
     """For each series of the history how far each value may jump; of a float64 run alone."""
+    trace: list[dict[str, np.ndarray]]
+    """The weights after each step that was asked for."""
 
 
 class _StoredInFloat32(KerasAdam):
@@ -109,6 +113,7 @@ def torch_fit(
     rounded: str = "float64",
     compiled: bool = True,
     batch_size: int = 2048,
+    trace: Sequence[int] = (),
     device: str = "cpu",
     **options: Any,
 ) -> TorchRun:
@@ -131,20 +136,23 @@ def torch_fit(
         **options,
     }
     jumps: dict[str, list[float]] = {}
-    if dtype == torch.float64 and options.get("metrics", True):
-        with recorded_spreads(model) as spreads:
-            history = fit(model, features, labels, **arguments)
+    with ExitStack() as watching:
+        steps = watching.enter_context(weights_after(trace, model, optimizer))
+        spreads = []
+        if dtype == torch.float64 and options.get("metrics", True):
+            spreads = watching.enter_context(recorded_spreads(model))
+        history = fit(model, features, labels, **arguments)
+    if spreads:
         passes = ["", "val_"] if options.get("validation_data") else [""]
         for index, spread in enumerate(spreads):
             for name, value in spread.items():
                 jumps.setdefault(passes[index % len(passes)] + name, []).append(value)
-    else:
-        history = fit(model, features, labels, **arguments)
     moments = {
         name: _as_weights(model, [optimizer.state_of(p)[name] for p in model.parameters()])
         for name in ("momentum", "velocity")
     }
-    return TorchRun(initial, to_keras_weights(model), **moments, history=history, jumps=jumps)
+    final = to_keras_weights(model)
+    return TorchRun(initial, final, **moments, history=history, jumps=jumps, trace=steps)
 
 
 def _as_weights(model: FraudClassifier, tensors: list[torch.Tensor]) -> dict[str, np.ndarray]:
