@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from keras_ref.model import get_weights, make_model, set_weights
 
-__all__ = ["fit", "one_step", "oversample", "timed_fit", "tutorial_metrics"]
+__all__ = ["early_stopping", "fit", "one_step", "oversample", "timed_fit", "tutorial_metrics"]
 
 
 def tutorial_metrics() -> list[keras.metrics.Metric]:
@@ -200,6 +200,39 @@ def one_step(
         "momentum": dict(zip(names, variables[0::2], strict=True)),
         "velocity": dict(zip(names, variables[1::2], strict=True)),
         "weight": get_weights(model),
+    }
+
+
+def early_stopping(values: list[float], **options: Any) -> dict[str, int]:
+    """What `EarlyStopping` makes of a monitored value that goes as given.
+
+    Args:
+        values: one for each epoch, of what is monitored.
+        **options: arguments of `keras.callbacks.EarlyStopping`.
+
+    Returns:
+        `epochs` run, the `stopped_epoch` and `best_epoch` that the callback tells, and
+        `weights_of`, the epoch whose weights the run ends on.
+    """
+    model = keras.Sequential([keras.layers.Input((1,)), keras.layers.Dense(1)])
+    model.compile(loss="mse")
+    callback = keras.callbacks.EarlyStopping(**options)
+    callback.set_model(model)
+    model.stop_training = False
+    callback.on_train_begin()
+    epochs = 0
+    for epoch, value in enumerate(values):
+        model.set_weights([np.full((1, 1), epoch), np.zeros(1)])
+        callback.on_epoch_end(epoch, {options["monitor"]: value})
+        epochs += 1
+        if model.stop_training:
+            break
+    callback.on_train_end()
+    return {
+        "epochs": epochs,
+        "stopped_epoch": int(callback.stopped_epoch),
+        "best_epoch": int(callback.best_epoch),
+        "weights_of": int(model.get_weights()[0][0, 0]),
     }
 
 

@@ -19,6 +19,8 @@ class Change(NamedTuple):
     file: str
     old: str
     new: str
+    likely: tuple[str, ...] = ()
+    """Tests that come first, where those of the file are not the ones."""
 
 
 _DATA = "data/prepare.py"
@@ -43,11 +45,12 @@ _DRAWS = f"{_RECORDED}draws_what_keras_drew"
 _PASSES = f"{_RECORDED}computes_what_keras_computed"
 _STEPS = f"{_RECORDED}takes_the_step_that_keras_took"
 _RUNS = f"{_RECORDED}trains_as_keras_trained"
+_COMPILED = "test_recorded.py::test_compiled_epoch_takes_the_step_that_keras_took"
 
 _FIRST = {
     _DATA: ["test_data_prepare.py"],
     "data/schema.py": ["test_data_load.py"],
-    _CALLBACKS: [_RUNS, "test_checkpoint.py"],
+    _CALLBACKS: ["test_recorded.py::test_early_stopping_stops_and_restores_where_keras_did", _RUNS],
     _CHECKPOINT: ["test_checkpoint.py"],
     _DROPOUT: ["test_keras_parts.py", _DRAWS],
     _FEATURES: ["test_features.py"],
@@ -58,12 +61,15 @@ _FIRST = {
     _WEIGHTS: ["test_weights.py"],
     _RANDOM: ["test_random_stream.py", _DRAWS],
     _SAMPLING: [_DRAWS],
+    _CPP: [_COMPILED, _RUNS],
+    _NATIVE: [_COMPILED, _RUNS],
 }
 
 
 def first_tests(change: Change) -> list[str]:
     """The tests most likely to notice; the rest of the fast part comes after them."""
-    return [f"parity_tests/{name}" for name in _FIRST.get(change.file, [_RUNS])]
+    names = change.likely or _FIRST.get(change.file, [_RUNS])
+    return [f"parity_tests/{name}" for name in names]
 
 
 FAULTS = (
@@ -107,7 +113,7 @@ FAULTS = (
     Change("dropout scaled by the share dropped", _DROPOUT, "x * (1 / (1 - self.rate))", "x * (1 / self.rate)"),
     Change("the same mask at every call", _DROPOUT, "self.calls += 1", "self.calls += 0"),
     Change("first mask skipped", _DROPOUT, "self.calls = 0\n", "self.calls = 1\n"),
-    Change("dropout on in inference", _DROPOUT, "if not self.training or self.rate == 0:", "if self.rate == 0:"),
+    Change("dropout on in inference", _DROPOUT, "if not self.training or self.rate == 0:", "if self.rate == 0:", ("test_training.py::test_predict_gives_probabilities_without_dropout_and_keeps_the_mode",)),
     # loss
     Change("gradient at a logit of zero", _LOSSES, "(torch.sigmoid(logits) - labels) * gradient", "(torch.sigmoid(logits) + 0.5 * (logits == 0) - labels) * gradient"),
     Change("log for log1p", _LOSSES, "torch.log1p(torch.exp(-logits.abs()))", "torch.log(torch.exp(-logits.abs()))"),
@@ -127,7 +133,7 @@ FAULTS = (
     # metrics
     Change("199 thresholds", _METRICS, "_THRESHOLDS = 200 ", "_THRESHOLDS = 199 "),
     Change(">= for > at the threshold of a half", _METRICS, "labels > 0, p > 0.5", "labels > 0, p >= 0.5"),
-    Change(">= for > at the thresholds of the areas", _METRICS, "(torch.ceil(p * (_THRESHOLDS - 1)) - 1)", "torch.floor(p * (_THRESHOLDS - 1))"),
+    Change(">= for > at the thresholds of the areas", _METRICS, "(torch.ceil(p * (_THRESHOLDS - 1)) - 1)", "torch.floor(p * (_THRESHOLDS - 1))", ("test_keras_parts.py::test_a_probability_on_a_threshold_is_not_above_it",)),
     Change("trapezoids under precision and recall", _METRICS, "float((slope * (dtp + intercept * ratio.log())).sum()) / max(positives, 1)", "float((dtp * (tp[:-1] / predicted[:-1].clamp(min=1) + tp[1:] / predicted[1:].clamp(min=1)) / 2).sum()) / max(positives, 1)"),
     Change("precision and recall swapped", _METRICS, '"precision": _ratio(tp, tp + fp),', '"precision": _ratio(tp, tp + fn),'),
     Change("false positives counted as false negatives", _METRICS, "tn, fp, fn, tp = (int(count)", "tn, fn, fp, tp = (int(count)"),
@@ -143,9 +149,9 @@ FAULTS = (
     Change("compiled epoch reports the unweighted loss", _TRAINING, '_native_logs(totals, "weighted_loss", len(rows), metrics)', '_native_logs(totals, "loss", len(rows), metrics)'),
     Change("validation with dropout", _TRAINING, "            module.training = False\n", "            pass\n"),
     Change("validation rows are the training rows", _TRAINING, "measured = epoch_engine.evaluate(*held_out, batch_size, metrics)", "measured = epoch_engine.evaluate(rows[part], labels[part], batch_size, metrics)"),
-    Change("history in float64", _TRAINING, "return {name: float(np.float32(logs[name])) for name in sorted(logs)}", "return {name: float(logs[name]) for name in sorted(logs)}"),
+    Change("history in float64", _TRAINING, "return {name: float(np.float32(logs[name])) for name in sorted(logs)}", "return {name: float(logs[name]) for name in sorted(logs)}", ("test_training.py::test_history_holds_what_float32_held",)),
     Change("every epoch takes the first steps again", _TRAINING, "start = epoch % epochs_per_pass * steps * batch_size", "start = 0"),
-    Change("mode of the module not put back", _TRAINING, "    model.train(was_training)\n    return history", "    return history"),
+    Change("mode of the module not put back", _TRAINING, "    model.train(was_training)\n    return history", "    return history", ("test_training.py::test_fit_leaves_the_mode_of_the_module_as_it_was",)),
     # early stopping and checkpoints
     Change("patience off by one", _CALLBACKS, "elif self.wait >= self.patience and epoch > 0:", "elif self.wait > self.patience and epoch > 0:"),
     Change("best weights not restored", _CALLBACKS, "            model.load_state_dict(self.best_weights)", "            pass"),
@@ -153,9 +159,9 @@ FAULTS = (
     Change("best weights are no copy", _CALLBACKS, "v.detach().clone()", "v.detach()"),
     Change("min_delta ignored", _CALLBACKS, "self.sign * current - self.min_delta > self.sign * best", "self.sign * current > self.sign * best"),
     Change("direction of what is monitored ignored", _CALLBACKS, 'self.sign = -1.0 if mode == "min" or (mode == "auto" and name in _DOWN) else 1.0', "self.sign = 1.0"),
-    Change("checkpoint written in place", _CHECKPOINT, 'part = self.path.with_name(self.path.name + ".part")', "part = self.path"),
+    Change("checkpoint written in place", _CHECKPOINT, 'part = self.path.with_name(self.path.name + ".part")', "part = self.path", ("test_checkpoint.py::test_a_kill_while_writing_leaves_the_old_checkpoint",)),
     Change("dropout count not restored", _CHECKPOINT, "            layer.calls = calls\n", "            pass\n"),
-    Change("optimizer not restored", _CHECKPOINT, "        optimizer.load_state_dict({", "        dict({"),
+    Change("optimizer not restored", _CHECKPOINT, "        optimizer.load_state_dict({", "        dict({", ("test_checkpoint.py::test_another_optimizer_state_is_resumed_too",)),
     Change("early stopping not restored", _CHECKPOINT, "            callback.load_state_dict({**kept", "            dict({**kept"),
     Change("torch's generator not restored", _CHECKPOINT, "        torch.set_rng_state(", "        print("),
     Change("a damaged checkpoint believed", _CHECKPOINT, 'if header.get("sha256") != _digest(text, tensors):', "if False:"),
@@ -168,7 +174,7 @@ FAULTS = (
     Change("C++: gradient not scaled by dropout", _CPP, "t.dlogit[r] * w.kernel2[j] * scale;", "t.dlogit[r] * w.kernel2[j];"),
     Change("C++: gradient flows through units at zero", _CPP, "h > 0 ? d : Lane{}", "h >= 0 ? d : Lane{}"),
     Change("C++: output bias dropped", _CPP, "(sum[3] + sum[7])) + w.bias2;", "(sum[3] + sum[7]));"),
-    Change("C++: a NaN hidden by the ReLU", _CPP, "z < 0 ? Lane{} : z;", "z > 0 ? z : Lane{};"),
+    Change("C++: a NaN hidden by the ReLU", _CPP, "z < 0 ? Lane{} : z;", "z > 0 ? z : Lane{};", ("test_training.py::test_a_missing_number_in_training_stays_visible",)),
     Change("C++: last batch divided by the batch size", _CPP, "1.0f / float(batch_rows)", "1.0f / float(batch)"),
     Change("C++: last batch dropped", _CPP, "start < n; start += batch, ++iterations", "start + batch <= n; start += batch, ++iterations"),
     Change("C++: decay powers one step behind", _CPP, "adam_step(*adam, iterations + 1, w, m, v, g);", "adam_step(*adam, iterations > 0 ? iterations : 1, w, m, v, g);"),
@@ -188,9 +194,9 @@ FAULTS = (
     Change("a missing number becomes zero", _FEATURES, "table.clamp(-self.clip, self.clip)", "table.nan_to_num(nan=0.0).clamp(-self.clip, self.clip)"),
     Change("positives drawn without their labels", _SAMPLING, "return rows[taken], labels[taken]", "return rows[taken], labels"),
     Change("oversampled rows not shuffled", _SAMPLING, "    generator.shuffle(order)\n", ""),
-    Change("split without seed", _DATA, "train_and_validation, test = train_test_split(frame, test_size=0.2, random_state=seed)", "train_and_validation, test = train_test_split(frame, test_size=0.2)"),
-    Change("scaler fitted on all rows", _DATA, "StandardScaler().fit(_cleaned(train))", "StandardScaler().fit(_cleaned(frame))"),
-    Change("train and validation swapped", _DATA, "    train, validation = train_test_split(", "    validation, train = train_test_split("),
+    Change("split without seed", _DATA, "train_and_validation, test = train_test_split(frame, test_size=0.2, random_state=seed)", "train_and_validation, test = train_test_split(frame, test_size=0.2)", ("test_data_prepare.py::test_one_seed_gives_one_split_and_another_seed_another",)),
+    Change("scaler fitted on all rows", _DATA, "StandardScaler().fit(_cleaned(train))", "StandardScaler().fit(_cleaned(frame))", ("test_data_prepare.py::test_scaler_sees_the_training_rows_alone",)),
+    Change("train and validation swapped", _DATA, "    train, validation = train_test_split(", "    validation, train = train_test_split(", ("test_data_prepare.py::test_splits_share_no_row_and_lose_none",)),
     Change("labels as integers", _DATA, '.to_numpy(dtype=np.float32).reshape(-1, 1)', '.to_numpy().reshape(-1, 1)'),
     Change("clip at four", _DATA, "_CLIP = 5.0", "_CLIP = 4.0"),
     Change("another offset of the logarithm", _DATA, "_EPS = 0.001", "_EPS = 0.01"),
@@ -207,6 +213,8 @@ HARMLESS = (
     Change("validation rows in reverse", _ROWS, "    return rows.contiguous(), labels\n", "    return rows.flip(0).contiguous(), labels.flip(0).contiguous()\n"),
     Change("masks of one call at a time", _DROPOUT, "_CALLS_AHEAD = 16", "_CALLS_AHEAD = 1"),
     Change("swaps of a shuffle in smaller parts", _RANDOM, "_SWAPS = 2**16", "_SWAPS = 7"),
-    Change("hidden layer as a product and a sum", _MODEL, "self.activation(self.hidden(x))", "self.activation(x @ self.hidden.weight.T + self.hidden.bias)"),
+    Change("shuffled rows at inference", _TRAINING, "            torch.sigmoid(model(rows[start : start + batch_size]))\n", "            torch.sigmoid(model(rows[start : start + batch_size].flip(0)).flip(0))\n"),
+    Change("a compiled module at inference", _TRAINING, "            torch.sigmoid(model(rows[start : start + batch_size]))\n", "            torch.sigmoid(torch.compile(model, backend=\"eager\")(rows[start : start + batch_size]))\n"),
+    Change("features as columns of memory", _MODEL, "self.activation(self.hidden(x))", "self.activation(self.hidden(x.mT.contiguous().mT))"),
     Change("one parameter at a time in Adam", _ADAM, "        torch._foreach_sub_(w, change)", "        for one, step in zip(w, change, strict=True):\n            one.sub_(step)"),
 )  # fmt: skip

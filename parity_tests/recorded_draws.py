@@ -122,6 +122,10 @@ CASES: dict[str, Case] = {
         )
         for mode in ("eager", "xla")
     },
+    # As its own rate, and one above it by less than float32 can tell.
+    "dropout of a unit whose number is the rate in float32": _drops(
+        42, float(uniform((42, 0), (1,))) + 1e-12
+    ),
     **{f"dropout masks in mode {mode}": _drops(2**31 - 2, 0.3, mode) for mode in ("graph", "xla")},
     **{
         f"dropout masks after {calls} calls": _drops(42, 0.5, "eager", calls)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from parity_tests.agreement import StageResult
-from parity_tests.recorded_case import Answers, Case, grid, rows_and_labels
+from parity_tests.recorded_case import Answers, Case, compare_exactly, grid, rows_and_labels
 from parity_tests.training_pair import (
     TorchRun,
     compare_runs,
@@ -16,7 +18,8 @@ from parity_tests.training_pair import (
     torch_one_step,
     yardsticks,
 )
-from torch_impl import History
+from torch_impl import EarlyStopping, History
+from torch_impl.keras_random import layer_seeds, uniform
 
 __all__ = ["CASES"]
 
@@ -91,6 +94,34 @@ def _compare_runs(
     return compare_runs("run", ours, theirs, [_as_run(run) for run in references])
 
 
+def _stopped(*, device: str, values: list[float], **options: Any) -> dict[str, int]:
+    model, callback = nn.Linear(1, 1, device=device), EarlyStopping(**options)
+    callback.on_train_begin(model)
+    epochs = 0
+    for epoch, value in enumerate(values):
+        nn.init.constant_(model.weight, epoch)
+        callback.on_epoch_end(epoch, {options["monitor"]: value}, model)
+        epochs += 1
+        if callback.stop_training:
+            break
+    callback.on_train_end(model)
+    return {
+        "epochs": epochs,
+        "stopped_epoch": callback.stopped_epoch,
+        "best_epoch": callback.best_epoch,
+        "weights_of": int(model.weight.item()),
+    }
+
+
+# It falls in small steps and in large ones, rises, and has a best epoch in the middle.
+_LOSSES = [5.0, 4.0, 3.9, 3.8, 3.85, 2.0, 2.5, 2.4, 2.3, 2.2]
+
+
+def _stopping(values: list[float] = _LOSSES, monitor: str = "val_loss", **options: Any) -> Case:
+    inputs = {"values": values, "monitor": monitor, **options}
+    return Case("training.early_stopping", lambda _: inputs, _stopped, compare_exactly)
+
+
 _STOPPING = {"monitor": "val_loss", "patience": 2, "restore_best_weights": True}
 
 CASES: dict[str, Case] = {
@@ -108,6 +139,10 @@ CASES: dict[str, Case] = {
     "run, sample-weighted": _run(sample_weighted=True, epochs=2, hidden_units=24),
     "run, unshuffled": _run(shuffle=False, epochs=2, dropout=0.3, hidden_units=8),
     "run, no dropout": _run(epochs=2, dropout=0.0),
+    # The first number that the masks' stream draws, taken for the rate: that unit is kept.
+    "run, a unit whose number is the rate": _run(
+        epochs=1, hidden_units=8, dropout=float(uniform((layer_seeds(7, 2)[1], 0), (1,)))
+    ),
     "run, odd number of units": _run(epochs=2, hidden_units=13, metrics=False),
     "run, epochs of three steps": _run(epochs=5, steps_per_epoch=3),
     "run, early stopping": _run(
@@ -124,5 +159,18 @@ CASES: dict[str, Case] = {
         epochs=5,
         learning_rate=0.05,
         early_stopping={**_STOPPING, "monitor": "val_prc", "mode": "max", "patience": 20},
+    ),
+    "early stopping, no patience": _stopping(),
+    "early stopping, patience": _stopping(patience=3),
+    "early stopping, min_delta": _stopping(patience=2, min_delta=0.15),
+    "early stopping, best weights": _stopping(patience=2, restore_best_weights=True),
+    "early stopping, best weights without a stop": _stopping(patience=9, restore_best_weights=True),
+    "early stopping, baseline": _stopping(patience=3, baseline=2.1),
+    "early stopping, start from epoch 4": _stopping(patience=1, start_from_epoch=4),
+    "early stopping, upwards": _stopping(
+        [-value for value in _LOSSES], "val_prc", mode="max", patience=2, restore_best_weights=True
+    ),
+    "early stopping, not a number": _stopping(
+        [5.0, math.nan, math.nan, 4.0], patience=2, restore_best_weights=True
     ),
 }

@@ -10,7 +10,7 @@ import ast
 import importlib.util
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -51,10 +51,10 @@ def needed_packages(path: Path) -> set[str]:
     seen: set[Path] = set()
 
     def visit(file: Path) -> None:
-        if file in seen or not file.exists():
+        if file in seen:
             return
         seen.add(file)
-        for name in _imports(ast.parse(file.read_text(encoding="utf-8"))):
+        for name in _imports(file):
             top = name.partition(".")[0]
             if top in _ROOMS:
                 parts = name.split(".")
@@ -69,14 +69,19 @@ def needed_packages(path: Path) -> set[str]:
     return found
 
 
-def _imports(module: ast.Module) -> Iterator[str]:
-    for node in module.body:
+@cache
+def _imports(file: Path) -> tuple[str, ...]:
+    """Names in a file's own import statements; none if there is no such file."""
+    if not file.exists():
+        return ()
+    found: list[str] = []
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found.append(node.module)
+            found += (f"{node.module}.{alias.name}" for alias in node.names)
+    return tuple(found)
 
 
 def keras_line(recorded: bool) -> str:

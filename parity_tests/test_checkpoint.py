@@ -101,6 +101,22 @@ def test_resuming_a_finished_run_trains_no_more(tmp_path: Path) -> None:
     assert not torch.equal(train(path, 4).hidden.weight, first.hidden.weight)
 
 
+@pytest.mark.parametrize("interrupted", [1, 3, 4, 6])
+def test_early_stopping_waits_on_where_it_was_interrupted(interrupted: int, tmp_path: Path) -> None:
+    """A resumed run stops in the same epoch, on the same best weights."""
+
+    def stopping() -> EarlyStopping:
+        return EarlyStopping("loss", min_delta=1.0, patience=6, restore_best_weights=True)
+
+    straight, resumed = stopping(), stopping()
+    whole = train(tmp_path / "a", 30, callbacks=[straight])
+    train(tmp_path / "b", interrupted, callbacks=[stopping()])
+    rest = train(tmp_path / "b", 30, callbacks=[resumed])
+    assert (straight.stopped_epoch, straight.best_epoch) == (6, 0)
+    assert (resumed.stopped_epoch, resumed.best_epoch) == (6, 0)
+    assert torch.equal(rest.hidden.weight, whole.hidden.weight)
+
+
 def test_another_optimizer_state_is_resumed_too(tmp_path: Path) -> None:
     """Any torch optimizer whose state is tensors, and torch's own dropout generator."""
 

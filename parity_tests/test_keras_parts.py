@@ -200,6 +200,23 @@ def test_metrics_over_batches_are_keras(batch: int, keras: KerasProcess) -> None
             assert abs(ours[name] - value) <= bounds.gamma(1000 + 24) * largest
 
 
+def test_a_probability_on_a_threshold_is_not_above_it() -> None:
+    """A positive on the threshold k / 199 and a negative just below it tie: AUC is a half."""
+    on_thresholds = 0
+    for k in range(1, 199, 3):
+        below = math.log((k - 0.5) / (199.5 - k))
+        at = torch.full((), math.log(k / (199 - k)))
+        for z in (at + torch.arange(-20, 21) * torch.finfo(torch.float32).eps * at.abs()).tolist():
+            logits = column(z, below)  # a vector's sigmoid may be another than a number's
+            if torch.sigmoid(logits)[0] * 199 == k:
+                on_thresholds += 1
+                metrics = KerasMetrics()
+                metrics.update(logits, column(1, 0))
+                assert metrics.result()["auc"] == 0.5, k
+                break
+    assert on_thresholds > 20
+
+
 def test_metrics_of_nothing_and_of_one_class_are_numbers() -> None:
     """Precision without a predicted positive is 0, and so is recall without a positive."""
     empty = KerasMetrics().result()

@@ -21,9 +21,13 @@ from parity_tests.agreement import StageResult
 from parity_tests.recorded import CASES, FOLDER, GROUPS, stale
 from parity_tests.recording_file import RecordingError, Recordings, read
 from parity_tests.selection import device_fault
+from parity_tests.training_pair import torch_compiled_step
 from parity_tests.walls import ROOT
 
-RUNS = [name for name in CASES if CASES[name].function == "training.fit"]
+RUNS, STEPS, STOPS = (
+    [name for name in CASES if CASES[name].function == f"training.{function}"]
+    for function in ("fit", "one_step", "early_stopping")
+)
 
 
 def assert_agree(results: list[StageResult]) -> None:
@@ -49,11 +53,26 @@ def test_torch_computes_what_keras_computed(name: str, recordings: Recordings, d
     assert_agree(proved(name, recordings, device))
 
 
-@pytest.mark.parametrize("name", [name for name in GROUPS["training"] if name not in RUNS])
+@pytest.mark.parametrize("name", STEPS)
 def test_torch_takes_the_step_that_keras_took(
     name: str, recordings: Recordings, device: str
 ) -> None:
     """Every gradient, moment and weight within the proven bound."""
+    assert_agree(proved(name, recordings, device))
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_compiled_epoch_takes_the_step_that_keras_took(name: str, recordings: Recordings) -> None:
+    """The moments and weights that it leaves behind lie within the same bound."""
+    call = recordings.calls[name]
+    assert_agree(CASES[name].verdict(call, torch_compiled_step(**call.inputs)))
+
+
+@pytest.mark.parametrize("name", STOPS)
+def test_early_stopping_stops_and_restores_where_keras_did(
+    name: str, recordings: Recordings, device: str
+) -> None:
+    """The same epochs, best epoch and weights, for one course of what is monitored."""
     assert_agree(proved(name, recordings, device))
 
 

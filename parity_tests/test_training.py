@@ -196,6 +196,38 @@ def test_evaluate_gives_what_fit_reports_for_validation() -> None:
     assert evaluate(model, X[:0], Y[:0])["loss"] == 0
 
 
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "eager"])
+def test_history_holds_what_float32_held(compiled: bool) -> None:
+    """As Keras's does; early stopping compares those numbers."""
+    _, history = trained(X, Y, compiled=compiled, validation_data=(X, Y))
+    for name, values in history.history.items():
+        assert values == [float(np.float32(value)) for value in values], name
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "eager"])
+@pytest.mark.parametrize("training", [True, False], ids=["training", "inference"])
+def test_fit_leaves_the_mode_of_the_module_as_it_was(training: bool, compiled: bool) -> None:
+    """Whichever it was."""
+    model = FraudClassifier(FEATURES, 8, seed=3).train(training)
+    fit(model, X, Y, batch_size=64, validation_data=(X, Y), progress=False, compiled=compiled)
+    assert model.training is training
+    assert model.hidden.training is training
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "eager"])
+def test_a_missing_number_in_training_stays_visible(compiled: bool) -> None:
+    """A NaN feature makes loss, weights and validation NaN; the ReLU does not hide it."""
+    spoilt = X.copy()
+    spoilt[7, 2] = np.nan
+    weights, history = trained(spoilt, Y, compiled=compiled, validation_data=(X, Y))
+    assert np.isnan(history.history["loss"]).all()
+    assert np.isnan(history.history["val_loss"]).all()
+    assert weights["hidden.weight"].isnan().any()
+    _, history = trained(X, Y, compiled=compiled, validation_data=(spoilt, Y))
+    assert np.isfinite(history.history["loss"]).all()
+    assert np.isnan(history.history["val_loss"]).all()
+
+
 def test_any_module_and_optimizer_can_be_trained() -> None:
     """With torch's own layers, its own generator, and its own SGD."""
     torch.manual_seed(0)

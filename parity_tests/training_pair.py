@@ -39,6 +39,7 @@ __all__ = [
     "compare_one_step",
     "compare_runs",
     "compare_steps",
+    "torch_compiled_step",
     "torch_fit",
     "torch_one_step",
     "yardsticks",
@@ -259,6 +260,31 @@ def torch_one_step(
     states = [optimizer.state_of(p) for p in model.parameters()]
     return {
         "gradient": _as_weights(model, [p.grad for p in model.parameters()]),
+        "momentum": _as_weights(model, [state["momentum"] for state in states]),
+        "velocity": _as_weights(model, [state["velocity"] for state in states]),
+        "weight": to_keras_weights(model),
+    }
+
+
+def torch_compiled_step(
+    weights: Mapping[str, np.ndarray],
+    features: np.ndarray,
+    labels: np.ndarray,
+    *,
+    seed: int,
+    dropout: float = 0.5,
+    sample_weight: np.ndarray | None = None,
+) -> dict[str, dict[str, np.ndarray]]:
+    """What the same step leaves behind where the compiled epoch takes it: all but the gradient."""
+    model = FraudClassifier(*weights["dense/kernel"].shape, dropout, seed=seed)
+    load_keras_weights(model, weights)
+    optimizer = KerasAdam(model.parameters())
+    fit(
+        model, features, labels, batch_size=len(features), sample_weight=sample_weight,
+        shuffle=False, optimizer=optimizer, metrics=False, progress=False,
+    )  # fmt: skip
+    states = [optimizer.state_of(p) for p in model.parameters()]
+    return {
         "momentum": _as_weights(model, [state["momentum"] for state in states]),
         "velocity": _as_weights(model, [state["velocity"] for state in states]),
         "weight": to_keras_weights(model),
