@@ -9,7 +9,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["export_saved_model", "export_unsupported", "write_checkpoint", "write_tensors"]
+__all__ = [
+    "export_saved_model",
+    "export_unsupported",
+    "open_model",
+    "open_weights",
+    "save_model",
+    "write_checkpoint",
+    "write_tensors",
+]
 
 Kind = Literal["sequential", "functional"]
 
@@ -63,6 +71,76 @@ def write_checkpoint(
     checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
     getattr(checkpoint, api)(prefix)
     return _told(model)
+
+
+def save_model(path: str, kind: Kind = "sequential", dtype: str = "float32") -> dict[str, Any]:
+    """Writes a small trained network to `.keras`, `.weights.h5` or legacy `.h5`, by the ending.
+
+    Returns:
+        As `write_checkpoint`.
+    """
+    model = _trained(kind, dtype)
+    if path.endswith(".weights.h5"):
+        model.save_weights(path)
+    else:
+        model.save(path)
+    return _told(model)
+
+
+def open_model(
+    path: str,
+    features: np.ndarray,
+    labels: np.ndarray,
+    batch_size: int = 1,
+    epochs: int = 0,
+) -> dict[str, Any]:
+    """Opens a whole-model file as any Keras user would, predicts, and trains on.
+
+    Returns:
+        As `write_checkpoint` of the opened model; `layers`, class and name of each;
+        `predictions` (N, units); and after `fit` (without shuffling) `final` and
+        `final_momentum`, weights and momenta by name.
+    """
+    keras.backend.clear_session()
+    model = keras.models.load_model(path)
+    answer = {
+        "layers": [(type(layer).__name__, layer.name) for layer in model.layers],
+        "predictions": model.predict(features, verbose=0),
+    }
+    if getattr(model, "optimizer", None) is not None:
+        answer |= _told(model)
+    else:
+        answer |= {"weights": {n: _bits(w) for n, w in _variables(model).items()}}
+    if epochs:
+        model.fit(features, labels, batch_size=batch_size, epochs=epochs, shuffle=False, verbose=0)
+        told = _told(model)
+        shapes = told["shapes"]
+        for name, group in (("final", "weights"), ("final_momentum", "momentum")):
+            answer[name] = {
+                n: np.frombuffer(raw, dtype).reshape(shapes[n])
+                for n, (dtype, raw) in told[group].items()
+            }
+    return answer
+
+
+def open_weights(path: str, in_features: int, hidden_units: int, dtype: str) -> dict[str, Any]:
+    """Opens a weights file into the tutorial's network, made anew and not compiled.
+
+    Returns:
+        `weights` as `write_checkpoint`.
+    """
+    keras.backend.clear_session()
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((in_features,)),
+            layers.Dense(hidden_units, "relu", dtype=dtype),
+            layers.Dropout(0.5, dtype=dtype),
+            layers.Dense(1, "sigmoid", dtype=dtype),
+        ]
+    )
+    model.load_weights(path)
+    return {"weights": {name: _bits(w) for name, w in _variables(model).items()}}
 
 
 def write_tensors(prefix: str, tensors: dict[str, np.ndarray], shards: int = 1) -> None:
@@ -129,9 +207,13 @@ def _trained(
     return model
 
 
-def _told(model: keras.Model) -> dict[str, Any]:
+def _variables(model: keras.Model) -> dict[str, Any]:
     variables = {f"{layer.name}/{w.name}": w for layer in model.layers for w in layer.weights}
-    variables = {name: w for name, w in variables.items() if w.trainable}
+    return {name: w for name, w in variables.items() if w.trainable}
+
+
+def _told(model: keras.Model) -> dict[str, Any]:
+    variables = _variables(model)
     told: dict[str, Any] = {
         "weights": {name: _bits(w) for name, w in variables.items()},
         "shapes": {name: tuple(w.shape) for name, w in variables.items()},

@@ -19,6 +19,7 @@ from parity_tests.sigmoid import SIGMOID_ULP, TINY, float64_sigmoid
 __all__ = [
     "Bounded",
     "affine",
+    "clipped_crossentropy",
     "exactly",
     "first_adam_step",
     "forward",
@@ -237,6 +238,16 @@ def first_adam_step(weight: np.ndarray, gradient: Bounded, lr: float = 1e-3) -> 
             carried + (gamma(12) + correction) * size + U32 * (np.abs(weight) + size),
         ),
     }
+
+
+def clipped_crossentropy(probabilities: np.ndarray, labels: np.ndarray) -> Bounded:
+    """The loss of each row from probabilities clipped to 1e-7, as Keras has it in float32."""
+    edge = np.float32(1e-7)
+    p = np.clip(probabilities, edge, np.float32(1) - edge).astype(np.float64)
+    value = -(labels * np.log(p) + (1 - labels) * np.log1p(-p))
+    # 1 - p is rounded, which moves its logarithm by u / (1 - p); two logarithms, each within
+    # 4 ULP, two products and a sum.
+    return Bounded(value, U32 / (1 - p) + gamma(16) * (np.abs(value) + 1))
 
 
 def exactly(values: np.ndarray) -> Bounded:

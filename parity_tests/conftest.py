@@ -1,18 +1,126 @@
-"""What every test shares: one Keras process for the whole session."""
+"""What every test shares: one Keras process, a device, and a rule for what is left out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import settings
 
 from parity_tests.keras_process import KerasProcess
+from parity_tests.recorded import FOLDER
+from parity_tests.recording_file import Recordings, read
+from parity_tests.selection import (
+    LeftOut,
+    absent,
+    device_fault,
+    keras_line,
+    needed_packages,
+    needs_keras,
+)
 
-# The same examples on every run; `--hypothesis-profile=explore` looks for new ones.
-settings.register_profile("fixed", derandomize=True, deadline=None)
-settings.register_profile("explore", deadline=None)
-settings.load_profile("fixed")
+try:
+    from hypothesis import settings
+except ModuleNotFoundError:  # the recordings can be proved against without it
+    pass
+else:
+    # The same examples on every run; `--hypothesis-profile=explore` looks for new ones.
+    settings.register_profile("fixed", derandomize=True, deadline=None)
+    settings.register_profile("explore", deadline=None)
+    settings.load_profile("fixed")
+
+_left_out = pytest.StashKey[LeftOut]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--recorded`, `--fast` and `--device`."""
+    parser.addoption(
+        "--recorded", action="store_true",
+        help="ask no live Keras: run what would run where TensorFlow is not installed",
+    )  # fmt: skip
+    parser.addoption(
+        "--fast", action="store_true",
+        help="the part that needs no live Keras and takes seconds (implies --recorded)",
+    )  # fmt: skip
+    parser.addoption(
+        "--device", default="cpu",
+        help="where the torch side computes what is compared with the recordings, such as cuda",
+    )  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuses a device that is not there before anything is collected."""
+    config.stash[_left_out] = LeftOut()
+    fault = device_fault(config.getoption("--device"))
+    if fault:
+        raise pytest.UsageError(fault)
+
+
+def _asks_no_keras(config: pytest.Config) -> bool:
+    return bool(config.getoption("--recorded") or config.getoption("--fast"))
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Which Keras this is: live, or recorded by what."""
+    device = config.getoption("--device")
+    return f"{keras_line(_asks_no_keras(config))}; recordings are proved on device: {device}"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Passes over a test file whose packages are not installed, and counts it."""
+    if collection_path.suffix == ".py" and collection_path.name.startswith("test_"):
+        missing = absent(needed_packages(collection_path))
+        if missing:
+            config.stash[_left_out].files[f"without {', '.join(sorted(missing))}"] += 1
+            return True
+    return None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what needs a Keras that is not there, or is not asked, and counts it."""
+    missing = absent({"keras", "tensorflow"})
+    kept, dropped = [], []
+    for item in items:
+        markers = {marker.name for marker in item.iter_markers()}
+        reason = None
+        if needs_keras(getattr(item, "fixturenames", []), markers):
+            item.add_marker("keras")
+            if missing:
+                reason = f"no live Keras ({', '.join(sorted(missing))} not installed)"
+            elif _asks_no_keras(config):
+                reason = "no live Keras (asked for)"
+        if reason is None and "slow" in markers and config.getoption("--fast"):
+            reason = "slow (--fast)"
+        if reason:
+            config.stash[_left_out].tests[reason] += 1
+        (dropped if reason else kept).append(item)
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = kept
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of pytest-xdist tells the main process, which collects nothing itself."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        left = session.config.stash[_left_out]
+        output["left_out"] = (dict(left.tests), dict(left.files))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Takes what a worker counted."""
+    tests, files = getattr(node, "workeroutput", {}).get("left_out", ({}, {}))
+    left = node.config.stash[_left_out]
+    left.tests |= tests  # every worker collects, and counts, everything
+    left.files |= files
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """How many tests and files were left out, and why."""
+    for line in config.stash[_left_out].lines():
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +128,15 @@ def keras() -> Iterator[KerasProcess]:
     """The live reference, in a process of its own."""
     with KerasProcess() as process:
         yield process
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Recordings:
+    """What the reference answered when it was recorded."""
+    return read(FOLDER)
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> str:
+    """Where the torch side computes, as `--device` says."""
+    return request.config.getoption("--device")

@@ -13,7 +13,15 @@ import pytest
 from parity_tests.test_saved_model import KERAS_2
 from torch_impl.keras_files.contents import KerasFileError
 
-__all__ = ["SECONDS", "data_of", "good_checkpoint", "good_saved_model", "index_of", "refused"]
+__all__ = [
+    "MEBIBYTES",
+    "SECONDS",
+    "data_of",
+    "good_checkpoint",
+    "good_saved_model",
+    "index_of",
+    "refused",
+]
 
 SECONDS, MEBIBYTES = 1.0, 96
 """What refusing one file may take at most, of the processor and of memory."""

@@ -11,6 +11,7 @@ import importlib
 import logging
 import multiprocessing
 import os
+import site
 import sys
 import tempfile
 from collections.abc import Callable
@@ -26,7 +27,15 @@ class KerasUnavailableError(RuntimeError):
     """The reference cannot be run: TensorFlow is missing or its process died."""
 
 
+PYTHON = "PARITY_KERAS_PYTHON"
+"""The environment variable that names another environment's Python, for another Keras."""
+
+
 def _prepare_child() -> None:
+    if os.environ.get(PYTHON):
+        # The parent's own packages came along with its sys.path.
+        parents = [path for path in sys.path if "site-packages" not in path]
+        sys.path[:] = parents + site.getsitepackages()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     # Each stage is a model of its own here, which TensorFlow takes for needless retracing.
@@ -64,7 +73,8 @@ class KerasProcess:
     """One child process in which `keras_ref` runs, started at the first call.
 
     Arguments and results cross the border by pickle: NumPy arrays and plain
-    Python values only.
+    Python values only. Where the environment variable `PARITY_KERAS_PYTHON` names the Python
+    of another environment (of this Python's version), the reference is the Keras in there.
 
     Example:
         >>> with KerasProcess() as keras:
@@ -72,9 +82,11 @@ class KerasProcess:
     """
 
     def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        context.set_executable(os.environ.get(PYTHON) or sys.executable)
         self._executor = ProcessPoolExecutor(
             max_workers=1,
-            mp_context=multiprocessing.get_context("spawn"),
+            mp_context=context,
             initializer=_prepare_child,
         )
 

@@ -27,14 +27,19 @@ class Probe(NamedTuple):
     """float32 (N, 1)."""
 
 
-def exact_probe(seed: int, rows: int = 512, in_features: int = 29, hidden_units: int = 16) -> Probe:
+def exact_probe(
+    seed: int | np.random.RandomState,
+    rows: int = 512,
+    in_features: int = 29,
+    hidden_units: int = 16,
+) -> Probe:
     """Draws a probe and works its logits out in int64.
 
     Features are multiples of 2**-9 below 8 (12 bits: one more than TF32 keeps of a factor),
     hidden kernels multiples of 1/4 up to 1, output kernels multiples of 1/2 up to 1.
 
     Args:
-        seed: of NumPy's generator.
+        seed: of NumPy's generator; or a `RandomState`, which draws the same on every NumPy.
         rows: N.
         in_features: width of a row.
         hidden_units: width of the hidden layer.
@@ -42,10 +47,14 @@ def exact_probe(seed: int, rows: int = 512, in_features: int = 29, hidden_units:
     Raises:
         ValueError: the network is so wide that a sum might not fit 24 bits.
     """
-    rng = np.random.default_rng(seed)
+    draw = (
+        seed.randint
+        if isinstance(seed, np.random.RandomState)
+        else np.random.default_rng(seed).integers
+    )
 
     def grid(shape: tuple[int, ...], largest: int) -> np.ndarray:
-        return rng.integers(-largest, largest, shape, endpoint=True)
+        return draw(-largest, largest + 1, shape).astype(np.int64)
 
     x = grid((rows, in_features), 2**12 - 1)  # in units of 2**-9
     w1, b1 = grid((in_features, hidden_units), 4), grid((hidden_units,), 2**12)  # 2**-2, 2**-11

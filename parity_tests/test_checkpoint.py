@@ -22,6 +22,7 @@ from torch_impl import CheckpointError, EarlyStopping, FraudClassifier, fit
 KILLS = 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["compiled", "eager"])
 def test_a_run_killed_at_many_points_ends_on_the_same_bits(path: str, tmp_path: Path) -> None:
     """SIGKILL at random moments of a real process, over and over, until it is through.

@@ -64,7 +64,7 @@ def server() -> Iterator[Server]:
     server = Server(("127.0.0.1", 0), Handler)
     server.ranges_asked = []
     server.content = synthetic(3, rows=2000, positives=20).to_csv(index=False).encode()
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield server
     server.shutdown()

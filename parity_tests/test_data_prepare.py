@@ -114,6 +114,7 @@ def test_synthetic_rows_have_the_published_schema_and_counts(full: pd.DataFrame)
     assert (np.abs(v - v.mean()) > 5 * v.std()).to_numpy().any(axis=0).all()
 
 
+@pytest.mark.slow
 def test_synthetic_frauds_are_neither_obvious_nor_hidden(prepared: Prepared) -> None:
     """A linear model's average precision on the test rows lies between 0.6 and 0.9."""
     train, test = prepared.train, prepared.test

@@ -133,7 +133,9 @@ def test_statistics_stay_float64_and_the_output_follows_to() -> None:
         pytest.param(copy.deepcopy, id="deepcopy"),
         pytest.param(lambda m: pickle.loads(pickle.dumps(m)), id="pickle"),
         pytest.param(
-            lambda m: torch.compile(m, backend="aot_eager", fullgraph=True), id="torch.compile"
+            lambda m: torch.compile(m, backend="aot_eager", fullgraph=True),
+            id="torch.compile",
+            marks=pytest.mark.slow,
         ),
     ],
 )

@@ -53,6 +53,7 @@ SIZES = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @SIZES
 @settings(max_examples=60)
 @given(data=st.data())

@@ -49,12 +49,8 @@ def test_clipped_loss_is_what_keras_computes_from_probabilities(keras: KerasProc
         y = np.full_like(p, label)
         theirs = keras.call("losses.binary_crossentropy", p, y)
         ours = binary_crossentropy(torch.from_numpy(p), torch.from_numpy(y)).numpy()
-        clipped = np.clip(p, np.float32(1e-7), np.float32(1) - np.float32(1e-7)).astype(np.float64)
-        reference = -(label * np.log(clipped) + (1 - label) * np.log1p(-clipped))
-        # 1 - p is rounded, which moves its logarithm by u / (1 - p); two logarithms, each
-        # within 4 ULP, two products and a sum.
-        allowance = bounds.U32 / (1 - clipped) + bounds.gamma(16) * (np.abs(reference) + 1)
-        result = within("loss", "proven", ours, theirs, reference, allowance)
+        expected = bounds.clipped_crossentropy(p, y)
+        result = within("loss", "proven", ours, theirs, *expected)
         assert result.agree, result.detail
         assert ours.max() < 16.2
 

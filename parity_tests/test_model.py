@@ -119,7 +119,8 @@ def by_state_dict(model: FraudClassifier) -> nn.Module:
         pytest.param(lambda m: pickle.loads(pickle.dumps(m)), id="pickle"),
         pytest.param(by_state_dict, id="state_dict"),
         pytest.param(
-            lambda m: torch.compile(m, backend="aot_eager", fullgraph=True), id="torch.compile"
+            lambda m: torch.compile(m, backend="aot_eager", fullgraph=True),
+            id="torch.compile", marks=pytest.mark.slow,
         ),
         pytest.param(lambda m: torch.export.export(m, (torch.zeros(4, 29),),
             dynamic_shapes=({0: torch.export.Dim("rows", min=2)},)).module(), id="torch.export"),
@@ -155,6 +156,7 @@ def test_exact_probe_holds_on(device: str, dtype: torch.dtype, made: str) -> Non
     np.testing.assert_array_equal(logits.detach().cpu().numpy(), probe.logits)
 
 
+@pytest.mark.slow
 # torch.compile itself looks at `.grad` of the activations that cross a graph's border.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 def test_compiled_training_draws_the_same_masks_and_does_not_compile_anew(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from parity_tests.__main__ import parse_arguments
+from parity_tests.test_keras_files import MANIFESTS
 from parity_tests.walls import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -18,12 +21,14 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", blocks("python"), ids=lambda text: text.split("\n")[-2])
-def test_python_example_runs(example: str) -> None:
+def test_python_example_runs(example: str, tmp_path: Path) -> None:
     """As it stands, in a process of its own."""
     answer = subprocess.run(
-        [sys.executable, "-W", "error", "-c", example], cwd=ROOT, capture_output=True, text=True
-    )
+        [sys.executable, "-W", "error", "-c", example], cwd=tmp_path, capture_output=True,
+        text=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
     assert answer.returncode == 0, answer.stderr
 
 
@@ -48,3 +53,33 @@ def test_named_proof_exists(test_id: str) -> None:
 def test_set_up_commands_stand_where_ci_finds_them(marker: str) -> None:
     """`.ci/run` runs the test command from the README itself."""
     assert re.search(rf"<!-- {marker} -->\n```bash\npython3 -m venv [^\n]*\n```", README)
+
+
+FORMATS = {
+    "`.keras`": "keras-zip",
+    "`.weights.h5`": "weights-h5",
+    "`.h5`, whole model": "legacy-h5",
+    "`.h5`, weights alone": "legacy-weights-h5",
+}
+
+
+def test_each_tick_of_the_format_matrix_is_a_committed_file() -> None:
+    """And each committed file has its tick."""
+    _, _, table = README.partition("<!-- format-matrix -->\n")
+    head, _, *rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in table.partition("\n\n")[0].splitlines()
+    ]
+    ticked = {
+        (FORMATS[row[0]], version)
+        for row in rows
+        if row[0] in FORMATS
+        for version, cell in zip(head[1:-1], row[1:-1], strict=True)
+        if cell == "✓"
+    }
+    committed = {
+        (file["format"], version.rpartition(".")[0])
+        for version, told in MANIFESTS.items()
+        for file in told["files"].values()
+    }
+    assert ticked == committed

@@ -33,6 +33,8 @@ def report(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.keras
+@pytest.mark.slow
 def test_report_on_a_csv_agrees_and_is_the_same_as_json(small_csv: Path, tmp_path: Path) -> None:
     """Exit status 0, one table row per stage, nothing on standard error."""
     answer = report("--csv", small_csv, "--json", tmp_path / "r.json", "--seed", "3")
@@ -57,6 +59,8 @@ def test_report_on_a_csv_agrees_and_is_the_same_as_json(small_csv: Path, tmp_pat
     assert f"agree in all {len(names)} stages" in answer.stdout
 
 
+@pytest.mark.keras
+@pytest.mark.slow
 def test_a_fault_in_the_model_makes_the_report_differ(
     small_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -81,6 +85,7 @@ def test_a_fault_in_the_model_makes_the_report_differ(
     assert " ± " in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -102,6 +107,7 @@ def test_bad_input_exits_with_2_and_one_line(arguments: list[str], message: str)
     assert message in answer.stderr
 
 
+@pytest.mark.slow
 def test_a_column_missing_in_the_file_is_named(tmp_path: Path, small_csv: Path) -> None:
     """Bad data is bad input: the line names file and column."""
     path = tmp_path / "no_amount.csv"

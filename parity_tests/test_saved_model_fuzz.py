@@ -152,6 +152,7 @@ def bits_of(came: Contents) -> list[tuple[str, tuple[int, ...], bytes]]:
     return [bits(value) for value in came.weights.values()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CHANGES)
 def test_nothing_but_a_keras_file_error_comes_of_any_change(kind: str, tmp_path: Path) -> None:
     """200 changes each of a good SavedModel: refused, or read with the very weights."""

@@ -112,6 +112,7 @@ def test_graphs_that_run_in_circles_end(tmp_path: Path) -> None:
     assert set(read_checkpoint(write_model(tmp_path / "x", nodes)).weights) == set(SIZES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "graph",
     [
@@ -202,7 +203,7 @@ def test_what_is_no_saved_model_is_refused(tmp_path: Path) -> None:
     [
         ('"Dropout"', '"Lambda"', "'drop' is a Lambda; supported: Input, Dense"),
         ('"Dropout"', '"os.system"', "'drop' is a os.system; supported"),
-        ('"rate": 0.25', '"rate": 1.0', "rate 1.0; expected it in"),
+        ('"rate": 0.25', '"rate": 1.5', "rate 1.5; expected it in"),
         ('"rate": 0.25', '"rate": NaN', "rate nan; expected it in"),
         ('"rate": 0.25', '"rate": true', "rate True; expected it in"),
         ('"units": 3', '"units": 4', r"hidden/kernel has shape \(5, 3\); expected \(5, 4\)"),

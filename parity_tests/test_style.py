@@ -9,6 +9,8 @@ import pytest
 
 from parity_tests.walls import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "tool",

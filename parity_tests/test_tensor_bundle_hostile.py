@@ -49,6 +49,7 @@ def places(prefix: Path) -> dict[Path, list[int]]:
     return {index_of(prefix): list(index), data_of(prefix): sorted(data)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", [index_of, data_of], ids=["index", "data"])
 def test_a_truncated_file_is_refused_wherever_it_ends(
     file: Callable[[Path], Path], prefix: Path
@@ -61,6 +62,7 @@ def test_a_truncated_file_is_refused_wherever_it_ends(
             read_checkpoint(prefix)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", [index_of, data_of], ids=["index", "data"])
 def test_a_flipped_bit_is_refused_wherever_it_is(
     file: Callable[[Path], Path], prefix: Path

@@ -50,6 +50,7 @@ def _modules_after(statement: str) -> set[str]:
     return set(json.loads(answer.stdout))
 
 
+@pytest.mark.slow
 def test_importing_torch_impl_loads_nothing_but_torch_and_numpy() -> None:
     """What `import torch_impl` loads beyond `import torch, numpy` is torch_impl itself."""
     extra = _modules_after("import torch_impl") - _modules_after("import torch, numpy")

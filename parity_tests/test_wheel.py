@@ -16,6 +16,8 @@ from packaging.requirements import Requirement
 
 from parity_tests.walls import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 def run(*command: str | Path, cwd: Path) -> str:
     answer = subprocess.run(command, cwd=cwd, capture_output=True, text=True)

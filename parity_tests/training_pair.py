@@ -32,9 +32,17 @@ from torch_impl import (
     to_keras_weights,
 )
 from torch_impl.keras_losses import binary_crossentropy_from_logits, mean_loss
-from torch_impl.keras_random import dropout_mask
+from torch_impl.keras_random import dropout_mask, layer_seeds
 
-__all__ = ["TorchRun", "compare_one_step", "compare_runs", "torch_fit", "yardsticks"]
+__all__ = [
+    "TorchRun",
+    "compare_one_step",
+    "compare_runs",
+    "compare_steps",
+    "torch_fit",
+    "torch_one_step",
+    "yardsticks",
+]
 
 
 class TorchRun(NamedTuple):
@@ -54,7 +62,13 @@ class TorchRun(NamedTuple):
 class _StoredInFloat32(KerasAdam):
     """Computes in float64 and keeps weights and moments as float32 would hold them."""
 
+    gradients_too = False
+
     def _update(self, w: list[torch.Tensor], group: dict[str, Any]) -> None:
+        if self.gradients_too:
+            for parameter in w:
+                assert parameter.grad is not None
+                parameter.grad.copy_(parameter.grad.float())
         super()._update(w, group)
         for parameter in w:
             state = self.state_of(parameter)
@@ -66,16 +80,22 @@ class _StoredInFloat32(KerasAdam):
         return KerasAdam.alpha(step, group, torch.float32).to(dtype)
 
 
-def yardsticks(*data: np.ndarray, **options: Any) -> list[TorchRun]:
-    """A run in float64, and one that keeps in float32 what lasts from step to step.
+class _RoundedGradients(_StoredInFloat32):
+    """Rounds the gradients besides."""
 
-    The second rounds what every float32 run rounds: weights, moments, and Adam's step size,
-    whose 1 - β₂ᵗ float32 has to only four digits at the start.
+    gradients_too = True
+
+
+_KINDS = {"float64": KerasAdam, "stored": _StoredInFloat32, "gradients": _RoundedGradients}
+
+
+def yardsticks(*data: np.ndarray, **options: Any) -> list[TorchRun]:
+    """A run in float64, and two that keep in float32 what lasts from step to step.
+
+    They round what every float32 run rounds: weights, moments, and Adam's step size, whose
+    1 - β₂ᵗ float32 has to only four digits at the start; and the last its gradients too.
     """
-    return [
-        torch_fit(*data, dtype=torch.float64, stored_in_float32=stored, **options)
-        for stored in (False, True)
-    ]
+    return [torch_fit(*data, dtype=torch.float64, rounded=rounded, **options) for rounded in _KINDS]
 
 
 def torch_fit(
@@ -89,22 +109,22 @@ def torch_fit(
     learning_rate: float = 1e-3,
     early_stopping: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,
-    stored_in_float32: bool = False,
+    rounded: str = "float64",
     compiled: bool = True,
     batch_size: int = 2048,
     trace: Sequence[int] = (),
+    device: str = "cpu",
     **options: Any,
 ) -> TorchRun:
     """The run of `keras_ref.training.fit` with the same arguments, without TensorFlow.
 
-    With `stored_in_float32` what a run in float64 keeps from step to step is rounded.
+    What a run in float64 rounds to float32 besides is said by `rounded`, a key of `_KINDS`.
     """
     model = FraudClassifier(
-        features.shape[1], hidden_units, dropout, output_bias, seed=seed, dtype=dtype
+        features.shape[1], hidden_units, dropout, output_bias, seed=seed, dtype=dtype, device=device
     )
     initial = to_keras_weights(model)
-    kind = _StoredInFloat32 if stored_in_float32 else KerasAdam
-    optimizer = kind(model.parameters(), lr=learning_rate)
+    optimizer = _KINDS[rounded](model.parameters(), lr=learning_rate)
     arguments: dict[str, Any] = {
         "seed": seed,
         "optimizer": optimizer,
@@ -214,9 +234,58 @@ def compare_histories(
     )
 
 
+def torch_one_step(
+    weights: Mapping[str, np.ndarray],
+    features: np.ndarray,
+    labels: np.ndarray,
+    *,
+    seed: int,
+    dropout: float = 0.5,
+    sample_weight: np.ndarray | None = None,
+    device: str = "cpu",
+) -> dict[str, dict[str, np.ndarray]]:
+    """The step of `keras_ref.training.one_step` with the same arguments, without TensorFlow."""
+    model = FraudClassifier(*weights["dense/kernel"].shape, dropout, seed=seed, device=device)
+    load_keras_weights(model, weights)
+    optimizer = KerasAdam(model.parameters())
+
+    def there(array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(device)
+
+    losses = binary_crossentropy_from_logits(model(there(features)), there(labels))
+    loss = mean_loss(losses, None if sample_weight is None else there(sample_weight))
+    loss.backward()
+    optimizer.step()
+    states = [optimizer.state_of(p) for p in model.parameters()]
+    return {
+        "gradient": _as_weights(model, [p.grad for p in model.parameters()]),
+        "momentum": _as_weights(model, [state["momentum"] for state in states]),
+        "velocity": _as_weights(model, [state["velocity"] for state in states]),
+        "weight": to_keras_weights(model),
+    }
+
+
 def compare_one_step(
+    prefix: str, keras: KerasProcess, *data: Any, seed: int, **options: Any
+) -> list[StageResult]:
+    """Every gradient, moment and weight of one step of both, by the proven bound.
+
+    Args:
+        prefix: of the rows' names.
+        keras: the reference's process.
+        *data: weights, features and labels, as `torch_one_step` takes them.
+        seed: which the dropout's seed follows from.
+        **options: the rate and the rows' weights, likewise.
+    """
+    theirs = keras.call("training.one_step", *data, seed=seed, **options)
+    ours = torch_one_step(*data, seed=seed, **options)
+    return compare_steps(prefix, ours, theirs, *data, seed=seed, **options)
+
+
+def compare_steps(
     prefix: str,
-    keras: KerasProcess,
+    ours: Mapping[str, Mapping[str, np.ndarray]],
+    theirs: Mapping[str, Mapping[str, np.ndarray]],
     weights: Mapping[str, np.ndarray],
     features: np.ndarray,
     labels: np.ndarray,
@@ -225,31 +294,11 @@ def compare_one_step(
     dropout: float = 0.5,
     sample_weight: np.ndarray | None = None,
 ) -> list[StageResult]:
-    """Every gradient, moment and weight of one step from given weights, by the proven bound."""
-    theirs = keras.call(
-        "training.one_step", dict(weights), features, labels, seed=seed, dropout=dropout,
-        sample_weight=sample_weight,
-    )  # fmt: skip
-    model = FraudClassifier(*weights["dense/kernel"].shape, dropout, seed=seed)
-    load_keras_weights(model, weights)
-    optimizer = KerasAdam(model.parameters())
-    losses = binary_crossentropy_from_logits(
-        model(torch.from_numpy(features)), torch.from_numpy(labels)
-    )
-    loss = mean_loss(losses, None if sample_weight is None else torch.from_numpy(sample_weight))
-    loss.backward()
-    optimizer.step()
-    states = [optimizer.state_of(p) for p in model.parameters()]
-    ours = {
-        "gradient": _as_weights(model, [p.grad for p in model.parameters()]),
-        "momentum": _as_weights(model, [state["momentum"] for state in states]),
-        "velocity": _as_weights(model, [state["velocity"] for state in states]),
-        "weight": to_keras_weights(model),
-    }
+    """The same for two steps that were taken, from what they were taken with."""
     units = weights["dense/kernel"].shape[1]
     kept = np.ones((len(features), units))
     if dropout:
-        mask = dropout_mask(model.seeds[1], 0, dropout, range(len(features)), units)
+        mask = dropout_mask(layer_seeds(seed, 2)[1], 0, dropout, range(len(features)), units)
         kept = mask.numpy() / (1 - dropout)
     bound = gradients(features, labels, weights, kept, sample_weight)
     expected = {
@@ -260,9 +309,7 @@ def compare_one_step(
         merged(
             f"{prefix}: {what}",
             [
-                within(
-                    f"{name}", "proven", ours[what][name], theirs[what][name], *expected[name][what]
-                )
+                within(name, "proven", ours[what][name], theirs[what][name], *expected[name][what])
                 for name in bound
             ],
         )

@@ -13,6 +13,13 @@ from torch_impl.checkpoint import CheckpointError
 from torch_impl.features import FeatureTransform
 from torch_impl.keras_adam import KerasAdam
 from torch_impl.keras_dropout import KerasDropout
+from torch_impl.keras_files.api import (
+    KerasFileError,
+    KerasNetwork,
+    load_keras,
+    load_keras_optimizer,
+    save_keras,
+)
 from torch_impl.keras_metrics import KerasMetrics
 from torch_impl.keras_weights import (
     KERAS_WEIGHT_MAP,
@@ -34,13 +41,18 @@ __all__ = [
     "History",
     "KerasAdam",
     "KerasDropout",
+    "KerasFileError",
     "KerasMetrics",
+    "KerasNetwork",
     "WeightRow",
     "evaluate",
     "fit",
+    "load_keras",
+    "load_keras_optimizer",
     "load_keras_weights",
     "oversample",
     "predict",
     "prior_log_odds",
+    "save_keras",
     "to_keras_weights",
 ]

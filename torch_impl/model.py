@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_impl.keras_dropout import KerasDropout
+from torch_impl.keras_files.contents import Network
 from torch_impl.keras_random import glorot_uniform, layer_seeds
 
 __all__ = ["FraudClassifier", "prior_log_odds"]
@@ -63,6 +64,9 @@ class FraudClassifier(nn.Module):
         ValueError: a size is below 1, `dropout` is outside 0 to 1, or `output_bias` is
             not finite.
     """
+
+    keras_network: Network | None = None
+    """The chain of layers in the Keras file that the model came from, if it came from one."""
 
     def __init__(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import Dataset
 
 from torch_impl.callbacks import Callback
 from torch_impl.checkpoint import Checkpoint
@@ -27,10 +26,9 @@ from torch_impl.keras_losses import (
 from torch_impl.keras_metrics import KerasMetrics, metrics_from_sums
 from torch_impl.keras_random import shuffle_permutation
 from torch_impl.native import NativeEpoch
+from torch_impl.rows import Rows, as_tensor, column, pair, table
 
 __all__ = ["History", "evaluate", "fit", "predict"]
-
-Rows = ArrayLike | Tensor | Dataset[Any]
 
 
 @dataclass
@@ -118,15 +116,15 @@ def fit(
     if class_weight is not None and sample_weight is not None:
         raise ValueError("fit: class_weight and sample_weight came both; expected one of them")
     parameter = next(model.parameters())
-    rows, labels = _table(x, y, parameter, "fit")
+    rows, labels = table(x, y, parameter, "fit")
     if len(rows) == 0:
         raise ValueError("fit: x has no rows; expected at least 1")
     weights = None
     if class_weight is not None:
         weights = class_weight_to_sample_weight(labels, class_weight)
     elif sample_weight is not None:
-        weights = _column(sample_weight, parameter, "fit: sample_weight", len(rows))
-    held_out = None if validation_data is None else _pair(validation_data, parameter)
+        weights = column(sample_weight, parameter, "fit: sample_weight", len(rows))
+    held_out = None if validation_data is None else pair(validation_data, parameter)
     if held_out is not None and held_out[0].shape[1] != rows.shape[1]:
         raise ValueError(
             f"fit: validation_data: x came as {tuple(held_out[0].shape)}; "
@@ -210,9 +208,7 @@ def evaluate(
     Raises:
         ValueError: shapes do not fit or a label is not 0 or 1.
     """
-    return _evaluate(
-        model, *_table(x, y, next(model.parameters()), "evaluate"), batch_size, metrics
-    )
+    return _evaluate(model, *table(x, y, next(model.parameters()), "evaluate"), batch_size, metrics)
 
 
 def predict(model: nn.Module, x: ArrayLike | Tensor, *, batch_size: int = 8192) -> Tensor:
@@ -224,7 +220,7 @@ def predict(model: nn.Module, x: ArrayLike | Tensor, *, batch_size: int = 8192) 
         batch_size: rows at a time.
     """
     parameter = next(model.parameters())
-    rows = _tensor(x, parameter)
+    rows = as_tensor(x, parameter)
     with _inference(model):
         parts = [
             torch.sigmoid(model(rows[start : start + batch_size]))
@@ -364,73 +360,6 @@ class _inference:  # noqa: N801 (a context manager, named like one)
         self._no_grad.__exit__(*error)
         for module, training in self._modes:
             module.training = training
-
-
-def _pair(data: Any, like: Tensor) -> tuple[Tensor, Tensor]:
-    where = "fit: validation_data"
-    if isinstance(data, Dataset):
-        rows, labels = _table(data, None, like, where)
-    elif isinstance(data, (tuple, list)) and len(data) == 2:
-        rows, labels = _table(data[0], data[1], like, where)
-    else:
-        raise ValueError(f"{where}: expected (x, y) or a Dataset")
-    return rows.contiguous(), labels
-
-
-def _table(x: Any, y: Any, like: Tensor, where: str) -> tuple[Tensor, Tensor]:
-    if isinstance(x, Dataset):
-        if y is not None:
-            raise ValueError(f"{where}: y came beside a Dataset; expected its items to be pairs")
-        x, y = _stacked(x, like, where)
-    if y is None:
-        raise ValueError(f"{where}: y is missing")
-    rows = _tensor(x, like)
-    if rows.ndim != 2:
-        raise ValueError(f"{where}: x came as {tuple(rows.shape)}; expected (N, F)")
-    labels = _column(y, like, f"{where}: y", len(rows))
-    if not bool(((labels == 0) | (labels == 1)).all()):
-        raise ValueError(f"{where}: y holds labels other than 0 and 1")
-    return rows, labels
-
-
-def _stacked(dataset: Dataset[Any], like: Tensor, where: str) -> tuple[Tensor, Tensor]:
-    if isinstance(dataset, TensorDataset) and len(dataset.tensors) == 2:
-        return dataset.tensors[0], dataset.tensors[1]
-    if not hasattr(dataset, "__len__"):
-        raise ValueError(f"{where}: the Dataset has no length; expected one with items 0 to N - 1")
-    count, rows, labels = len(dataset), like.new_zeros(0, 1), like.new_zeros(0)
-    for i in range(count):
-        pair = dataset[i]
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise ValueError(f"{where}: item {i} of the Dataset is no (row, label) pair")
-        row, label = _tensor(pair[0], like), _tensor(pair[1], like)
-        if i == 0:
-            rows, labels = like.new_empty(count, row.numel()), like.new_empty(count)
-        if row.numel() != rows.shape[1] or label.numel() != 1:
-            raise ValueError(
-                f"{where}: item {i} of the Dataset has a row of {row.numel()} and a label of "
-                f"{label.numel()} numbers; expected {rows.shape[1]} and 1"
-            )
-        rows[i], labels[i] = row.reshape(-1), label.reshape(())
-    return rows.detach(), labels.detach()
-
-
-def _column(values: Any, like: Tensor, where: str, rows: int) -> Tensor:
-    column = _tensor(values, like)
-    if column.shape not in ((rows,), (rows, 1)):
-        raise ValueError(f"{where} came as {tuple(column.shape)}; expected ({rows}, 1)")
-    return column.reshape(rows, 1).contiguous()
-
-
-def _tensor(values: Any, like: Tensor) -> Tensor:
-    if isinstance(values, Tensor):
-        tensor = values
-    else:
-        with warnings.catch_warnings():
-            # torch warns of arrays that cannot be written to; nothing here writes to rows.
-            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            tensor = torch.as_tensor(np.asarray(values))
-    return tensor.detach().to(like.device, like.dtype)
 
 
 def _bar(epochs: range, progress: bool) -> Any:

@@ -1,1 +1,1 @@
-"""Keras's files, read and written without TensorFlow."""
+"""Keras's files, read and written without TensorFlow; `api` has what users call."""

@@ -12,7 +12,16 @@ __all__ = ["AdamState", "Contents", "KerasFileError", "Layer", "Network"]
 
 
 class KerasFileError(ValueError):
-    """A Keras file is damaged or hostile, or holds what is not supported."""
+    """A Keras file is damaged or hostile, or holds what is not supported.
+
+    The message is one line; what a file put into it cannot steer a terminal.
+    """
+
+    def __init__(self, message: str) -> None:
+        line = " ".join(message.split())
+        super().__init__(
+            "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+        )
 
 
 @dataclass(frozen=True)

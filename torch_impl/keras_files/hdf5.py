@@ -53,12 +53,17 @@ class Group:
     members: dict[str, Group | Dataset] = field(default_factory=dict)
     attrs: dict[str, Any] = field(default_factory=dict)
 
-    def group(self, path: str) -> Group | None:
-        """The group at a path of names between slashes, if there is one."""
-        at: Group | Dataset | None = self
+    def at(self, path: str) -> Group | Dataset | None:
+        """What is at a path of names between slashes, if anything."""
+        found: Group | Dataset | None = self
         for name in path.split("/"):
-            at = at.members.get(name) if isinstance(at, Group) else None
-        return at if isinstance(at, Group) else None
+            found = found.members.get(name) if isinstance(found, Group) else None
+        return found
+
+    def group(self, path: str) -> Group | None:
+        """The group at a path, if there is one."""
+        found = self.at(path)
+        return found if isinstance(found, Group) else None
 
 
 def read_hdf5(content: bytes | memoryview, where: str) -> Group:
@@ -73,7 +78,7 @@ def read_hdf5(content: bytes | memoryview, where: str) -> Group:
     """
     try:
         return _Reader(memoryview(content), where).root()
-    except (struct.error, UnicodeDecodeError, OverflowError) as error:
+    except (struct.error, IndexError, UnicodeDecodeError, OverflowError) as error:
         raise KerasFileError(f"{where}: damaged HDF5 ({error})") from None
 
 
@@ -380,7 +385,8 @@ def _lookup3(data: bytes) -> int:
     def rotated(x: int, by: int) -> int:
         return ((x << by) | (x >> (32 - by))) & mask
 
-    a = b = c = (0xDEADBEEF + len(data)) & mask
+    a: int = (0xDEADBEEF + len(data)) & mask
+    b = c = a
     while len(data) > 12:
         x, y, z = struct.unpack("<III", data[:12])
         a, b, c = (a + x) & mask, (b + y) & mask, (c + z) & mask
@@ -401,7 +407,7 @@ def _lookup3(data: bytes) -> int:
         return c
     x, y, z = struct.unpack("<III", data.ljust(12, b"\0"))
     a, b, c = (a + x) & mask, (b + y) & mask, (c + z) & mask
-    words = [a, b, c]
+    words: list[int] = [a, b, c]
     for to, of, by in _LAST_MIX:
         words[to] = ((words[to] ^ words[of]) - rotated(words[of], by)) & mask
     return words[2]

@@ -1,0 +1,211 @@
+"""Faults to plant and harmless changes to make: a file, a text in it, and what replaces it.
+
+A text stands in its file exactly once; where it does not, the table is stale.
+"""
+
+# ruff: noqa: E501 (a row is a row)
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["FAULTS", "HARMLESS", "Change", "first_tests"]
+
+
+class Change(NamedTuple):
+    """One small textual change of the checkout."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+
+
+_DATA = "data/prepare.py"
+_ADAM = "torch_impl/keras_adam.py"
+_CALLBACKS = "torch_impl/callbacks.py"
+_CHECKPOINT = "torch_impl/checkpoint.py"
+_DROPOUT = "torch_impl/keras_dropout.py"
+_FEATURES = "torch_impl/features.py"
+_LOSSES = "torch_impl/keras_losses.py"
+_METRICS = "torch_impl/keras_metrics.py"
+_MODEL = "torch_impl/model.py"
+_CPP = "torch_impl/native_epoch.cpp"
+_NATIVE = "torch_impl/native.py"
+_RANDOM = "torch_impl/keras_random.py"
+_SAMPLING = "torch_impl/sampling.py"
+_TRAINING = "torch_impl/training.py"
+_WEIGHTS = "torch_impl/keras_weights.py"
+
+_RECORDED = "test_recorded.py::test_torch_"
+_DRAWS = f"{_RECORDED}draws_what_keras_drew"
+_PASSES = f"{_RECORDED}computes_what_keras_computed"
+_STEPS = f"{_RECORDED}takes_the_step_that_keras_took"
+_RUNS = f"{_RECORDED}trains_as_keras_trained"
+
+_FIRST = {
+    _DATA: ["test_data_prepare.py"],
+    "data/schema.py": ["test_data_load.py"],
+    _CALLBACKS: [_RUNS, "test_checkpoint.py"],
+    _CHECKPOINT: ["test_checkpoint.py"],
+    _DROPOUT: ["test_keras_parts.py", _DRAWS],
+    _FEATURES: ["test_features.py"],
+    _LOSSES: ["test_keras_parts.py", _PASSES, _STEPS],
+    _ADAM: ["test_keras_parts.py", _STEPS, _RUNS],
+    _METRICS: [_PASSES],
+    _MODEL: ["test_model.py", _DRAWS, _PASSES],
+    _WEIGHTS: ["test_weights.py"],
+    _RANDOM: ["test_random_stream.py", _DRAWS],
+    _SAMPLING: [_DRAWS],
+}
+
+
+def first_tests(change: Change) -> list[str]:
+    """The tests most likely to notice; the rest of the fast part comes after them."""
+    return [f"parity_tests/{name}" for name in _FIRST.get(change.file, [_RUNS])]
+
+
+FAULTS = (
+    # weights and the model
+    Change("square kernel not transposed on loading", _WEIGHTS, "array = np.array(array.T if row.transpose else array, array.dtype.name", "array = np.array(array.T if row.transpose and array.shape != array.T.shape else array, array.dtype.name"),
+    Change("square kernel not transposed on reading", _WEIGHTS, "np.array(array.T if row.transpose else array, order=", "np.array(array.T if row.transpose and array.shape != array.T.shape else array, order="),
+    Change("biases swapped with nothing said", _WEIGHTS, "    if faults:\n        raise ValueError(\"Keras weights do not fit", "    if False:\n        raise ValueError(\"Keras weights do not fit"),
+    Change("float64 weights rounded with nothing said", _WEIGHTS, 'torch.float32: ("float16", "float32"),', 'torch.float32: ("float16", "float32", "float64"),'),
+    Change("hidden bias dropped", _MODEL, "self.activation(self.hidden(x))", "self.activation(torch.nn.functional.linear(x, self.hidden.weight))"),
+    Change("hidden bias added twice", _MODEL, "self.activation(self.hidden(x))", "self.activation(self.hidden(x) + self.hidden.bias)"),
+    Change("ReLU on the wrong side", _MODEL, "self.activation(self.hidden(x))", "-self.activation(-self.hidden(x))"),
+    Change("dropout left on in predict_proba", _MODEL, "torch.sigmoid(self.output(self._hidden_activations(x)))", "torch.sigmoid(self.output(self.dropout(self._hidden_activations(x))))"),
+    Change("probabilities through tanh with half the slope", _MODEL, "torch.sigmoid(self.output(self._hidden_activations(x)))", "0.5 + 0.5 * torch.tanh(0.25 * self.output(self._hidden_activations(x)))"),
+    Change("a NaN hidden by the ReLU", _MODEL, "self.activation(self.hidden(x))", "self.activation(self.hidden(x).nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf))"),
+    Change("bfloat16 where float32 belongs", _MODEL, "self.activation(self.hidden(x))", "self.activation(self.hidden(x).bfloat16().to(x.dtype))"),
+    Change("prior log-odds of the share instead of the odds", _MODEL, "math.log(positives / negatives)", "math.log(positives / (positives + negatives))"),
+    Change("output bias forgotten", _MODEL, "nn.init.constant_(self.output.bias, self.output_bias)", "nn.init.zeros_(self.output.bias)"),
+    Change("dropout takes the first kernel's seed", _MODEL, "KerasDropout(dropout, self.seeds[1])", "KerasDropout(dropout, self.seeds[0])"),
+    Change("kernels take their seeds in the other order", _MODEL, "((self.hidden, 0), (self.output, -1))", "((self.hidden, -1), (self.output, 0))"),
+    Change("a dropout of rate 0 takes a seed", _MODEL, "3 if dropout else 2", "3"),
+    # random numbers
+    Change("a Weyl constant changed", _RANDOM, "0xBB67AE85", "0xBB67AE84"),
+    Change("a Philox multiplier changed", _RANDOM, "0xCD9E8D57)", "0xCD9E8D75)"),
+    Change("nine rounds instead of ten", _RANDOM, "_ROUNDS = 10", "_ROUNDS = 9"),
+    Change("Philox key words swapped", _RANDOM, "words = philox4x32((c0, c1, c2, c3), (key[0], key[1]))", "words = philox4x32((c0, c1, c2, c3), (key[1], key[0]))"),
+    Change("upper words of the counter swapped", _RANDOM, "c1, c3 = product1, product0", "c1, c3 = product0, product1"),
+    Change("counter words swapped", _RANDOM, "counter = (block & _MASK32, block >> 32, upper0, upper1)", "counter = (block >> 32, block & _MASK32, upper0, upper1)"),
+    Change("the counter never carries", _RANDOM, "counter = (block & _MASK32, block >> 32, upper0, upper1)", "counter = (block & _MASK32, block * 0, upper0, upper1)"),
+    Change("XLA's bits for op bits", _RANDOM, 'return bits & 0x7FFFFF if conversion == "op" else bits >> 9', "return bits >> 9"),
+    Change("a unit whose number is the rate is dropped", _RANDOM, "_mantissas(bits, conversion).reshape(shape) >= threshold", "_mantissas(bits, conversion).reshape(shape) > threshold"),
+    Change("rate not rounded to float32", _RANDOM, "math.ceil(torch.tensor(rate, dtype=torch.float32).item() * 2**23)", "math.ceil(rate * 2**23)"),
+    Change("layer seed wraps one later", _RANDOM, "return value % (2**31 - 2)", "return value % (2**31 - 1)"),
+    Change("global seed wraps one earlier", _RANDOM, "key = seed % (2**31 - 1)", "key = seed % (2**31 - 2)"),
+    Change("permutation off by one", _RANDOM, "places + words % (n - places)", "places + words % (n - places - 1).clamp(min=1)"),
+    Change("limit of Glorot-uniform from fan_in alone", _RANDOM, "math.sqrt(6.0 / max(2, fan_in + fan_out))", "math.sqrt(6.0 / max(2, 2 * fan_in))"),
+    Change("Glorot-uniform rounds once where Keras rounds twice", _RANDOM, "return u * (limit32 + limit32) - limit32", "return (u.double() * (2 * limit) - limit).float()"),
+    Change("layer seeds start one draw late", _RANDOM, "generator = random.Random(seed)\n", "generator = random.Random(seed)\n    generator.randint(1, int(1e9))\n"),
+    Change("a slice of the stream starts at its block", _RANDOM, "[..., skipped : skipped + count]", "[..., :count]"),
+    # dropout
+    Change("dropout not scaled", _DROPOUT, "x * (1 / (1 - self.rate))", "x"),
+    Change("dropout scaled by the share dropped", _DROPOUT, "x * (1 / (1 - self.rate))", "x * (1 / self.rate)"),
+    Change("the same mask at every call", _DROPOUT, "self.calls += 1", "self.calls += 0"),
+    Change("first mask skipped", _DROPOUT, "self.calls = 0\n", "self.calls = 1\n"),
+    Change("dropout on in inference", _DROPOUT, "if not self.training or self.rate == 0:", "if self.rate == 0:"),
+    # loss
+    Change("gradient at a logit of zero", _LOSSES, "(torch.sigmoid(logits) - labels) * gradient", "(torch.sigmoid(logits) + 0.5 * (logits == 0) - labels) * gradient"),
+    Change("log for log1p", _LOSSES, "torch.log1p(torch.exp(-logits.abs()))", "torch.log(torch.exp(-logits.abs()))"),
+    Change("loss from logits clipped", _LOSSES, "return logits.clamp(min=0).sub_(logits * labels).add_(softplus)", "return logits.clamp(min=0).sub_(logits * labels).add_(softplus).clamp(max=16.118)"),
+    Change("clip of probabilities of another size", _LOSSES, "_EPSILON = 1e-7", "_EPSILON = 1e-8"),
+    Change("weighted mean for sum over N", _LOSSES, "return (losses if sample_weight is None else losses * sample_weight).mean()", "return losses.mean() if sample_weight is None else (losses * sample_weight).sum() / sample_weight.sum()"),
+    Change("class weights swapped", _LOSSES, "weights[labels == label] = weight", "weights[labels != label] = weight"),
+    Change("a class that is not named weighs nothing", _LOSSES, "weights = torch.ones_like(labels)", "weights = torch.zeros_like(labels)"),
+    # Adam
+    Change("epsilon of torch's size", _ADAM, "eps: float = 1e-7,", "eps: float = 1e-8,"),
+    Change("epsilon inside the root", _ADAM, '        scale = torch._foreach_sqrt(v)\n        torch._foreach_add_(scale, group["eps"])\n', '        scale = torch._foreach_sqrt(torch._foreach_add(v, group["eps"]))\n'),
+    Change("epsilon after the correction of bias", _ADAM, 'torch._foreach_add_(scale, group["eps"])', 'torch._foreach_add_(scale, group["eps"] * (1 - beta2 ** kinds[0][0]) ** 0.5)'),
+    Change("decay powers one step behind", _ADAM, "t = torch.tensor(float(step), dtype=dtype)", "t = torch.tensor(float(max(step - 1, 1)), dtype=dtype)"),
+    Change("decay powers one step ahead", _ADAM, "t = torch.tensor(float(step), dtype=dtype)", "t = torch.tensor(float(step + 1), dtype=dtype)"),
+    Change("decays swapped", _ADAM, "beta1, beta2 = group[\"betas\"]\n        kinds", "beta2, beta1 = group[\"betas\"]\n        kinds"),
+    Change("AdamW's decay of weights", _ADAM, "torch._foreach_sub_(w, change)", "torch._foreach_mul_(w, 1 - 1e-5)\n        torch._foreach_sub_(w, change)"),
+    # metrics
+    Change("199 thresholds", _METRICS, "_THRESHOLDS = 200 ", "_THRESHOLDS = 199 "),
+    Change(">= for > at the threshold of a half", _METRICS, "labels > 0, p > 0.5", "labels > 0, p >= 0.5"),
+    Change(">= for > at the thresholds of the areas", _METRICS, "(torch.ceil(p * (_THRESHOLDS - 1)) - 1)", "torch.floor(p * (_THRESHOLDS - 1))"),
+    Change("trapezoids under precision and recall", _METRICS, "float((slope * (dtp + intercept * ratio.log())).sum()) / max(positives, 1)", "float((dtp * (tp[:-1] / predicted[:-1].clamp(min=1) + tp[1:] / predicted[1:].clamp(min=1)) / 2).sum()) / max(positives, 1)"),
+    Change("precision and recall swapped", _METRICS, '"precision": _ratio(tp, tp + fp),', '"precision": _ratio(tp, tp + fn),'),
+    Change("false positives counted as false negatives", _METRICS, "tn, fp, fn, tp = (int(count)", "tn, fn, fp, tp = (int(count)"),
+    # fit
+    Change("last batch dropped", _TRAINING, "for start in range(0, len(rows), batch_size):\n            batch", "for start in range(0, len(rows) - batch_size + 1, batch_size):\n            batch"),
+    Change("last batch over-weighted in the epoch's loss", _TRAINING, "loss.detach().double() * len(y)", "loss.detach().double() * batch_size"),
+    Change("rows shuffled anew in each epoch", _TRAINING, "            logs = epoch_engine.train(\n", "            anew = torch.randperm(len(rows)) if shuffle and epoch else slice(None)\n            rows, labels = rows[anew], labels[anew]\n            logs = epoch_engine.train(\n"),
+    Change("labels not shuffled with their rows", _TRAINING, "rows, labels = rows[order], labels[order]", "rows = rows[order]"),
+    Change("weights not shuffled with their rows", _TRAINING, "weights = None if weights is None else weights[order]", "weights = weights"),
+    Change("gradients added up over steps", _TRAINING, "            self.optimizer.zero_grad()\n", ""),
+    Change("class weight in the metrics", _TRAINING, "                totals.update(logits, y)\n        return _logs(loss_sum, len(rows), totals)\n\n    def", "                totals.update(logits if weights is None else logits * weights[batch], y)\n        return _logs(loss_sum, len(rows), totals)\n\n    def"),
+    Change("eager epoch reports the unweighted loss", _TRAINING, "loss_sum += loss.detach().double() * len(y)", "loss_sum += losses.detach().double().sum()"),
+    Change("compiled epoch reports the unweighted loss", _TRAINING, '_native_logs(totals, "weighted_loss", len(rows), metrics)', '_native_logs(totals, "loss", len(rows), metrics)'),
+    Change("validation with dropout", _TRAINING, "            module.training = False\n", "            pass\n"),
+    Change("validation rows are the training rows", _TRAINING, "measured = epoch_engine.evaluate(*held_out, batch_size, metrics)", "measured = epoch_engine.evaluate(rows[part], labels[part], batch_size, metrics)"),
+    Change("history in float64", _TRAINING, "return {name: float(np.float32(logs[name])) for name in sorted(logs)}", "return {name: float(logs[name]) for name in sorted(logs)}"),
+    Change("every epoch takes the first steps again", _TRAINING, "start = epoch % epochs_per_pass * steps * batch_size", "start = 0"),
+    Change("mode of the module not put back", _TRAINING, "    model.train(was_training)\n    return history", "    return history"),
+    # early stopping and checkpoints
+    Change("patience off by one", _CALLBACKS, "elif self.wait >= self.patience and epoch > 0:", "elif self.wait > self.patience and epoch > 0:"),
+    Change("best weights not restored", _CALLBACKS, "            model.load_state_dict(self.best_weights)", "            pass"),
+    Change("best weights restored only on stopping", _CALLBACKS, "if self.restore_best_weights and self.best_weights is not None:", "if self.restore_best_weights and self.best_weights is not None and self.stop_training:"),
+    Change("best weights are no copy", _CALLBACKS, "v.detach().clone()", "v.detach()"),
+    Change("min_delta ignored", _CALLBACKS, "self.sign * current - self.min_delta > self.sign * best", "self.sign * current > self.sign * best"),
+    Change("direction of what is monitored ignored", _CALLBACKS, 'self.sign = -1.0 if mode == "min" or (mode == "auto" and name in _DOWN) else 1.0', "self.sign = 1.0"),
+    Change("checkpoint written in place", _CHECKPOINT, 'part = self.path.with_name(self.path.name + ".part")', "part = self.path"),
+    Change("dropout count not restored", _CHECKPOINT, "            layer.calls = calls\n", "            pass\n"),
+    Change("optimizer not restored", _CHECKPOINT, "        optimizer.load_state_dict({", "        dict({"),
+    Change("early stopping not restored", _CHECKPOINT, "            callback.load_state_dict({**kept", "            dict({**kept"),
+    Change("torch's generator not restored", _CHECKPOINT, "        torch.set_rng_state(", "        print("),
+    Change("a damaged checkpoint believed", _CHECKPOINT, 'if header.get("sha256") != _digest(text, tensors):', "if False:"),
+    # the compiled epoch
+    Change("C++: Weyl constant changed", _CPP, "0xBB67AE85u", "0xBB67AE86u"),
+    Change("C++: Philox key words swapped", _CPP, "const uint32_t k0 = key[0], k1 = key[1]", "const uint32_t k0 = key[1], k1 = key[0]"),
+    Change("C++: masks of every tile are the first's", _CPP, "uint64_t(at) * H / 4", "0"),
+    Change("C++: a unit whose number is the rate is dropped", _CPP, ">> 9 >= threshold", ">> 9 > threshold"),
+    Change("C++: dropout not scaled", _CPP, "? h[i] * scale : 0.0f", "? h[i] : 0.0f"),
+    Change("C++: gradient not scaled by dropout", _CPP, "t.dlogit[r] * w.kernel2[j] * scale;", "t.dlogit[r] * w.kernel2[j];"),
+    Change("C++: gradient flows through units at zero", _CPP, "h > 0 ? d : Lane{}", "h >= 0 ? d : Lane{}"),
+    Change("C++: output bias dropped", _CPP, "(sum[3] + sum[7])) + w.bias2;", "(sum[3] + sum[7]));"),
+    Change("C++: a NaN hidden by the ReLU", _CPP, "z < 0 ? Lane{} : z;", "z > 0 ? z : Lane{};"),
+    Change("C++: last batch divided by the batch size", _CPP, "1.0f / float(batch_rows)", "1.0f / float(batch)"),
+    Change("C++: last batch dropped", _CPP, "start < n; start += batch, ++iterations", "start + batch <= n; start += batch, ++iterations"),
+    Change("C++: decay powers one step behind", _CPP, "adam_step(*adam, iterations + 1, w, m, v, g);", "adam_step(*adam, iterations > 0 ? iterations : 1, w, m, v, g);"),
+    Change("C++: epsilon inside the root", _CPP, "(std::sqrt(v[i]) + a.epsilon)", "std::sqrt(v[i] + a.epsilon)"),
+    Change("C++: weights of rows ignored", _CPP, "t.dlogit[r] *= tile_weight[r]", "t.dlogit[r] *= 1"),
+    Change("C++: validation loss weighted by nothing counted", _CPP, "s.weighted_loss += weight ? weighted : loss;", "s.weighted_loss += weighted;"),
+    Change("C++: >= for > at a half", _CPP, "predicted += p > 0.5f;", "predicted += p >= 0.5f;"),
+    Change("C++: one bucket too low", _CPP, "std::ceil(p * BUCKETS) - 1.0f)", "std::ceil(p * BUCKETS) - 2.0f)"),
+    Change("C++: dropout count not kept", _NATIVE, "drop.calls += steps", "drop.calls += 0"),
+    Change("C++: step count not kept", _NATIVE, 'state["step"] += steps', 'state["step"] += 0'),
+    Change("C++: XLA's bits for op bits", _NATIVE, '0 if drop.conversion == "xla" else 9', "0"),
+    # features, sampling and the data room
+    Change("ddof 1", _FEATURES, "table.var(dim=0, correction=0)", "table.var(dim=0, correction=1)"),
+    Change("clip before scale", _FEATURES, "table = (self._log(rows.to(torch.float64)) - self.mean) / self.scale\n        return table.clamp(-self.clip, self.clip)", "table = (self._log(rows.to(torch.float64)).clamp(-self.clip, self.clip) - self.mean) / self.scale\n        return table"),
+    Change("log1p for log", _FEATURES, "torch.log(column + self.log_offset)", "torch.log1p(column)"),
+    Change("float32 where float64 belongs", _FEATURES, "(self._log(rows.to(torch.float64)) - self.mean)", "(self._log(rows.to(torch.float32)) - self.mean)"),
+    Change("a missing number becomes zero", _FEATURES, "table.clamp(-self.clip, self.clip)", "table.nan_to_num(nan=0.0).clamp(-self.clip, self.clip)"),
+    Change("positives drawn without their labels", _SAMPLING, "return rows[taken], labels[taken]", "return rows[taken], labels"),
+    Change("oversampled rows not shuffled", _SAMPLING, "    generator.shuffle(order)\n", ""),
+    Change("split without seed", _DATA, "train_and_validation, test = train_test_split(frame, test_size=0.2, random_state=seed)", "train_and_validation, test = train_test_split(frame, test_size=0.2)"),
+    Change("scaler fitted on all rows", _DATA, "StandardScaler().fit(_cleaned(train))", "StandardScaler().fit(_cleaned(frame))"),
+    Change("train and validation swapped", _DATA, "    train, validation = train_test_split(", "    validation, train = train_test_split("),
+    Change("labels as integers", _DATA, '.to_numpy(dtype=np.float32).reshape(-1, 1)', '.to_numpy().reshape(-1, 1)'),
+    Change("clip at four", _DATA, "_CLIP = 5.0", "_CLIP = 4.0"),
+    Change("another offset of the logarithm", _DATA, "_EPS = 0.001", "_EPS = 0.01"),
+    Change("negative amounts let through", "data/schema.py", 'refuse(table["Amount"] < 0,', 'refuse(table["Amount"] < -1e9,'),
+)  # fmt: skip
+
+HARMLESS = (
+    Change("C++: logits summed in another order", _CPP, "((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]))", "((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]))"),
+    Change("C++: smaller tiles of rows", _CPP, "TILE = 64", "TILE = 32"),
+    Change("C++: no contraction into fused multiply-adds", _NATIVE, '"-fno-math-errno", "-fno-trapping-math",', '"-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off",'),
+    Change("as many threads as there are", _TRAINING, "            torch.set_num_threads(1)\n", "            torch.set_num_threads(threads)\n"),
+    Change("another batch size at inference", _TRAINING, "def predict(model: nn.Module, x: ArrayLike | Tensor, *, batch_size: int = 8192)", "def predict(model: nn.Module, x: ArrayLike | Tensor, *, batch_size: int = 97)"),
+    Change("validation in other batches", _TRAINING, "_evaluate(self.model, rows, labels, batch_size, metrics)", "_evaluate(self.model, rows, labels, 33, metrics)"),
+    Change("validation rows in reverse", _TRAINING, "    return rows.contiguous(), labels\n", "    return rows.flip(0).contiguous(), labels.flip(0).contiguous()\n"),
+    Change("masks of one call at a time", _DROPOUT, "_CALLS_AHEAD = 16", "_CALLS_AHEAD = 1"),
+    Change("swaps of a shuffle in smaller parts", _RANDOM, "_SWAPS = 2**16", "_SWAPS = 7"),
+    Change("hidden layer as a product and a sum", _MODEL, "self.activation(self.hidden(x))", "self.activation(x @ self.hidden.weight.T + self.hidden.bias)"),
+    Change("one parameter at a time in Adam", _ADAM, "        torch._foreach_sub_(w, change)", "        for one, step in zip(w, change, strict=True):\n            one.sub_(step)"),
+)  # fmt: skip

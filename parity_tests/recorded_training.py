@@ -1,0 +1,128 @@
+"""Recorded cases of training: one step looked at closely, and short whole runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from parity_tests.agreement import StageResult
+from parity_tests.recorded_case import Answers, Case, grid, rows_and_labels
+from parity_tests.training_pair import (
+    TorchRun,
+    compare_runs,
+    compare_steps,
+    torch_fit,
+    torch_one_step,
+    yardsticks,
+)
+from torch_impl import History
+
+__all__ = ["CASES"]
+
+
+def _step(weights: str, rows: int = 300, weighted: bool = False, **options: Any) -> Case:
+    def inputs(answers: Answers) -> dict[str, Any]:
+        features, labels = rows_and_labels(51, rows)
+        chosen = {"weights": answers[weights], "features": features, "labels": labels}
+        if weighted:
+            chosen["sample_weight"] = np.where(labels == 1, 25.0, 0.5).astype(np.float32)
+        return {**chosen, "seed": 5, **options}
+
+    return Case("training.one_step", inputs, torch_one_step, _compare_steps)
+
+
+def _compare_steps(inputs: dict[str, Any], ours: Any, theirs: Any) -> list[StageResult]:
+    return compare_steps("step", ours, theirs, **inputs)
+
+
+def _run(validated: bool = False, sample_weighted: bool = False, **options: Any) -> Case:
+    def inputs(_: Answers) -> dict[str, Any]:
+        features, labels = rows_and_labels(61, 700)
+        chosen: dict[str, Any] = {"features": features, "labels": labels, "seed": 7}
+        if validated:
+            chosen["validation_data"] = rows_and_labels(71, 230)
+        if sample_weighted:
+            chosen["sample_weight"] = np.abs(grid(81, (700,)))
+        # 700 rows are five batches of 128 and one of 60.
+        return {**chosen, "batch_size": 128, **options}
+
+    return Case("training.fit", inputs, _fit, _compare_runs, _references)
+
+
+def _fit(
+    features: np.ndarray, labels: np.ndarray, *, device: str, compiled: bool = False, **options: Any
+) -> TorchRun:
+    return torch_fit(features, labels, device=device, compiled=compiled, **options)
+
+
+def _references(inputs: dict[str, Any]) -> list[dict[str, Any]]:
+    """The yardsticks, as they stood when the reference was recorded.
+
+    They are runs of `torch_impl` itself. Made anew each time they would be wrong in the same
+    way as the run that they judge, and allow it.
+    """
+    options = dict(inputs)
+    data = options.pop("features"), options.pop("labels")
+    runs = yardsticks(*data, **options)
+    # What is compared, and no more: the initial weights are exact, and the jumps are the first's.
+    return [
+        {
+            **{part: getattr(run, part) for part in ("final", "momentum", "velocity")},
+            "history": run.history.history,
+            "epoch": run.history.epoch,
+            "jumps": run.jumps if run is runs[0] else {},
+        }
+        for run in runs
+    ]
+
+
+def _as_run(plain: dict[str, Any]) -> TorchRun:
+    parts = {name: plain.get(name, {}) for name in ("initial", "final", "momentum", "velocity")}
+    history = History(plain["epoch"], plain["history"])
+    return TorchRun(**parts, history=history, jumps=plain.get("jumps", {}))
+
+
+def _compare_runs(
+    _: dict[str, Any], ours: Any, theirs: Any, references: list[dict[str, Any]]
+) -> list[StageResult]:
+    """Ours may be the reference's own run of another day."""
+    ours = ours if isinstance(ours, TorchRun) else _as_run(ours)
+    return compare_runs("run", ours, theirs, [_as_run(run) for run in references])
+
+
+_STOPPING = {"monitor": "val_loss", "patience": 2, "restore_best_weights": True}
+
+CASES: dict[str, Case] = {
+    "one step, prior bias": _step("initial weights, prior bias"),
+    "one step, zero bias": _step("initial weights, zero bias"),
+    "one step, no dropout": _step("initial weights, prior bias", dropout=0.0),
+    "one step, dropout 0.3": _step("initial weights, prior bias", dropout=0.3),
+    "one step, weighted rows": _step("initial weights, prior bias", weighted=True),
+    "one step, one row": _step("initial weights, zero bias", rows=1),
+    "run, validated": _run(validated=True, epochs=4, output_bias=-2.25),
+    "run, class-weighted": _run(
+        validated=True, epochs=3, output_bias=-2.25, class_weight={0: 0.51, 1: 9.0}
+    ),
+    "run, class weight of one class": _run(epochs=2, class_weight={1: 9.0}),
+    "run, sample-weighted": _run(sample_weighted=True, epochs=2, hidden_units=24),
+    "run, unshuffled": _run(shuffle=False, epochs=2, dropout=0.3, hidden_units=8),
+    "run, no dropout": _run(epochs=2, dropout=0.0),
+    "run, odd number of units": _run(epochs=2, hidden_units=13, metrics=False),
+    "run, epochs of three steps": _run(epochs=5, steps_per_epoch=3),
+    "run, early stopping": _run(
+        validated=True, epochs=30, learning_rate=0.05, early_stopping=_STOPPING
+    ),
+    "run, stopping on the last weights": _run(
+        validated=True,
+        epochs=30,
+        learning_rate=0.05,
+        early_stopping={"monitor": "val_loss", "patience": 2, "min_delta": 1e-3},
+    ),
+    "run, best weights without a stop": _run(
+        validated=True,
+        epochs=5,
+        learning_rate=0.05,
+        early_stopping={**_STOPPING, "monitor": "val_prc", "mode": "max", "patience": 20},
+    ),
+}

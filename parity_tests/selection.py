@@ -1,0 +1,123 @@
+"""Which tests run: what is installed decides, and what is left out is counted and said.
+
+One mechanism for all tests, so that none has to skip itself. A test needs Keras if it uses
+the `keras` fixture or has the marker `keras`; a file needs the packages that it imports.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from parity_tests.recorded import FOLDER
+from parity_tests.recording_file import read_index
+from parity_tests.walls import ALLOWED, ROOT
+
+__all__ = ["absent", "device_fault", "keras_line", "needed_packages", "needs_keras"]
+
+_ROOMS = {*ALLOWED, "parity_tests"}
+
+
+def absent(packages: set[str]) -> set[str]:
+    """Which of the packages are not installed; nothing is imported."""
+
+    def is_there(name: str) -> bool:
+        try:
+            return importlib.util.find_spec(name) is not None
+        except ModuleNotFoundError:
+            return False
+
+    return {name for name in packages if not is_there(name)}
+
+
+def needs_keras(fixtures: list[str], markers: set[str]) -> bool:
+    """Whether a test asks the live reference, itself or through a fixture of its own."""
+    return "keras" in fixtures or "keras" in markers
+
+
+def needed_packages(path: Path) -> set[str]:
+    """The installed packages that importing a file of the checkout imports.
+
+    Follows imports of this checkout's own files; an import within a function does not count.
+    """
+    found: set[str] = set()
+    seen: set[Path] = set()
+
+    def visit(file: Path) -> None:
+        if file in seen or not file.exists():
+            return
+        seen.add(file)
+        for name in _imports(ast.parse(file.read_text(encoding="utf-8"))):
+            top = name.partition(".")[0]
+            if top in _ROOMS:
+                parts = name.split(".")
+                for end in range(1, len(parts) + 1):
+                    module = ROOT.joinpath(*parts[:end])
+                    visit(module / "__init__.py")
+                    visit(module.with_suffix(".py"))
+            elif top not in sys.stdlib_module_names:
+                found.add(top)
+
+    visit(path)
+    return found
+
+
+def _imports(module: ast.Module) -> Iterator[str]:
+    for node in module.body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def keras_line(recorded: bool) -> str:
+    """What the suite's header says of the reference."""
+    missing = absent({"keras", "tensorflow"})
+    if not (missing or recorded):
+        return (
+            f"Keras: live {metadata.version('keras')} / tensorflow {metadata.version('tensorflow')}"
+        )
+    versions = read_index(FOLDER)["versions"]
+    reason = f"{' and '.join(sorted(missing))} not installed" if missing else "--recorded"
+    return (
+        f"Keras: recorded by keras {versions['keras']} / tensorflow "
+        f"{versions.get('tensorflow', '-')} ({reason})"
+    )
+
+
+def device_fault(name: str) -> str | None:
+    """Why the torch side cannot run on a device, in one line; None if it can."""
+    try:
+        with torch.no_grad():
+            works = torch.ones(2, device=name).sum().item() == 2
+    except (RuntimeError, AssertionError, NotImplementedError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return f"--device {name}: torch {torch.__version__} cannot compute there ({reason})"
+    return None if works else f"--device {name}: torch computes nonsense there"
+
+
+class LeftOut:
+    """Counts what a run leaves out, by reason."""
+
+    def __init__(self) -> None:
+        self.tests: Counter[str] = Counter()
+        self.files: Counter[str] = Counter()
+
+    def lines(self) -> list[str]:
+        """For the summary."""
+        return [
+            f"{count} {kind}{'s' if count > 1 else ''} not {verb}: {reason}"
+            for counts, kind, verb in (
+                (self.tests, "test", "run"),
+                (self.files, "file", "collected"),
+            )
+            for reason, count in sorted(counts.items())
+        ]

@@ -1,0 +1,28 @@
+"""Thousands of mutated Keras files do nothing but raise one kind of error."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import pytest
+
+from parity_tests import fuzz
+from parity_tests.hostile import MEBIBYTES, SECONDS
+
+
+def test_mutated_files_are_read_or_refused_in_time_and_in_little_memory() -> None:
+    """2,000 of them, the same on every run; both outcomes occur."""
+    outcome = fuzz.run(2000, seed=0)
+    assert outcome.read + outcome.refused == 2000
+    assert min(outcome.read, outcome.refused) > 100
+    assert outcome.slowest_seconds < SECONDS
+    assert outcome.peak_bytes < MEBIBYTES << 20
+
+
+def test_a_reader_that_fails_otherwise_is_found() -> None:
+    """The error names the case, so that it can be run again."""
+    with (
+        mock.patch.object(fuzz, "read_keras", side_effect=IndexError("x")),
+        pytest.raises(AssertionError, match="seed 3, case 0: IndexError"),
+    ):
+        fuzz.run(5, seed=3)

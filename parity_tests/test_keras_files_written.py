@@ -1,0 +1,183 @@
+"""What we write Keras opens, predicts with and trains on; round trips keep every bit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from parity_tests.agreement import within, within_rounding
+from parity_tests.bounds import exactly, forward
+from parity_tests.keras_process import KerasProcess
+from parity_tests.test_keras_files import COMMITTED, FOLDER, MANIFESTS
+from parity_tests.test_saved_model import bits
+from torch_impl import (
+    FraudClassifier,
+    KerasAdam,
+    fit,
+    load_keras,
+    load_keras_optimizer,
+    save_keras,
+    to_keras_weights,
+)
+from torch_impl.keras_files.contents import Contents
+from torch_impl.keras_files.reading import read_keras
+from torch_impl.keras_files.writing import write_keras
+
+rng = np.random.default_rng(2)
+X = rng.normal(size=(256, 7)).astype(np.float32)
+Y = (X[:, :1] > 0.8).astype(np.float32)
+
+
+def trained(dtype: torch.dtype = torch.float32) -> tuple[FraudClassifier, KerasAdam]:
+    model = FraudClassifier(7, 12, 0.3, output_bias=-1.5, seed=4, dtype=dtype)
+    optimizer = KerasAdam(model.parameters(), lr=3e-3)
+    fit(model, X, Y, batch_size=32, epochs=2, seed=4, optimizer=optimizer, progress=False)
+    return model, optimizer
+
+
+def same_bits(one: Contents, other: Contents) -> None:
+    assert list(one.weights) == list(other.weights)
+    assert one.network == other.network
+    for name, tensor in one.weights.items():
+        assert bits(tensor) == bits(other.weights[name]), name
+    if one.optimizer is None:
+        assert other.optimizer is None
+        return
+    assert other.optimizer is not None
+    for field in ("iterations", "beta_1", "beta_2", "epsilon"):
+        assert getattr(one.optimizer, field) == getattr(other.optimizer, field)
+    assert np.float32(one.optimizer.learning_rate) == np.float32(other.optimizer.learning_rate)
+    for kind in ("momentum", "velocity"):
+        for name, tensor in getattr(one.optimizer, kind).items():
+            assert bits(tensor) == bits(getattr(other.optimizer, kind)[name]), (kind, name)
+
+
+@pytest.mark.parametrize("ending", [".keras", ".weights.h5", ".h5", ".safetensors"])
+@pytest.mark.parametrize(("version", "file"), COMMITTED, ids=lambda part: part)
+def test_a_round_trip_keeps_every_bit(version: str, file: str, ending: str, tmp_path: Path) -> None:
+    """From every version's file through every format that is written."""
+    came = read_keras(FOLDER / f"keras_{version}" / file)
+    path = tmp_path / f"again{ending}"
+    if came.network is None and ending in (".keras", ".h5"):
+        with pytest.raises(ValueError, match="holds the network"):
+            write_keras(came, path)
+        assert not list(tmp_path.iterdir())
+        return
+    write_keras(came, path)
+    again = read_keras(path)
+    if ending == ".weights.h5":  # which holds no network, no decays and no epsilon
+        again = replace(again, network=came.network)
+        if again.optimizer is not None and came.optimizer is not None:
+            kept = {n: getattr(came.optimizer, n) for n in ("beta_1", "beta_2", "epsilon")}
+            again = replace(again, optimizer=replace(again.optimizer, **kept))
+    same_bits(came, again)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_keras_opens_predicts_and_trains_on(
+    ending: str, keras: KerasProcess, tmp_path: Path
+) -> None:
+    """Compiled, with Adam where it stood: 24 more steps agree within Keras's own rounding."""
+    model, optimizer = trained()
+    path = tmp_path / f"ours{ending}"
+    save_keras(model, path, optimizer)
+    epochs = 3 if ending == ".keras" else 0  # see test_keras_cannot_use_some_of_its_own_files
+    theirs = keras.call("files.open_model", str(path), X, Y, batch_size=32, epochs=epochs)
+    weights = to_keras_weights(model)
+    assert theirs["layers"] == [("Dense", "dense"), ("Dropout", "dropout"), ("Dense", "dense_1")]
+    assert theirs["iterations"] == 16
+    assert theirs["learning_rate"] == np.float32(3e-3)
+    for name, array in weights.items():
+        assert theirs["weights"][name] == ("float32", array.tobytes())
+    for kind in ("momentum", "velocity") if epochs else ():
+        parameters = dict(model.named_parameters())
+        kernel = optimizer.state_of(parameters["hidden.weight"])[kind].T.contiguous().numpy()
+        assert theirs[kind]["dense/kernel"] == ("float32", kernel.tobytes())
+    p = model.predict_proba(torch.from_numpy(X)).numpy()
+    bound = forward(exactly(X), weights)["probabilities"]
+    result = within("predictions", "proven", p, theirs["predictions"], bound.value, bound.allowance)
+    assert result.agree, result.detail
+    if not epochs:
+        return
+
+    def went_on(dtype: torch.dtype) -> dict[str, np.ndarray]:
+        again = load_keras(path)
+        resumed = load_keras_optimizer(path, again)
+        again.to(dtype)
+        for state in resumed.state.values():
+            for name in ("momentum", "velocity"):
+                state[name] = state[name].to(dtype)
+        fit(again, X, Y, batch_size=32, epochs=3, shuffle=False, optimizer=resumed, progress=False)
+        return to_keras_weights(again)
+
+    ours, wide = went_on(torch.float32), went_on(torch.float64)
+    for name in ours:
+        result = within_rounding(name, ours[name], theirs["final"][name], [wide[name]])
+        assert result.agree, result.detail
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_keras_loads_our_weights(dtype: torch.dtype, keras: KerasProcess, tmp_path: Path) -> None:
+    """`load_weights` into a network made anew, bit for bit, and `load_model` too."""
+    model = FraudClassifier(7, 12, 0.5, seed=4, dtype=dtype)
+    name = str(dtype).removeprefix("torch.")
+    for ending in (".weights.h5", ".keras", ".h5"):
+        path = tmp_path / f"ours{ending}"
+        save_keras(model, path)
+        if ending == ".weights.h5":
+            theirs = keras.call("files.open_weights", str(path), 7, 12, name)
+        elif (dtype, ending) == (torch.bfloat16, ".h5"):
+            continue  # see test_keras_cannot_use_some_of_its_own_files
+        else:
+            theirs = keras.call("files.open_model", str(path), X, Y)
+        for weight, tensor in read_keras(path).weights.items():
+            assert theirs["weights"][weight] == (bits(tensor)[0], bits(tensor)[2]), weight
+
+
+@pytest.mark.parametrize("file", ["functional.keras", "deep.keras", "classic.h5"])
+def test_keras_opens_what_came_from_keras_under_its_own_names(
+    file: str, keras: KerasProcess, tmp_path: Path
+) -> None:
+    """Read, written as `.keras`, opened: layers keep their names and predictions their bound."""
+    version = "2.15.0"
+    model = load_keras(FOLDER / f"keras_{version}" / file)
+    path = tmp_path / "again.keras"
+    save_keras(model, path)
+    theirs = keras.call("files.open_model", str(path), X[:, :5], Y)
+    told = MANIFESTS[version]["models"][MANIFESTS[version]["files"][file]["model"]]["layers"]
+    assert theirs["layers"] == [
+        (layer["class"], layer["name"]) for layer in told if layer["class"] != "InputLayer"
+    ]
+
+
+def test_saving_refuses_what_it_does_not_know(tmp_path: Path) -> None:
+    """Other modules, endings and optimizers; a file that was there stays."""
+    model, optimizer = trained()
+    path = tmp_path / "kept.keras"
+    path.write_bytes(b"kept")
+    with pytest.raises(ValueError, match="the model is a Linear"):
+        save_keras(torch.nn.Linear(3, 1), path)
+    with pytest.raises(ValueError, match="unknown ending"):
+        save_keras(model, tmp_path / "model.pt")
+    other, _ = trained()
+    with pytest.raises(ValueError, match="not of this model's parameters"):
+        save_keras(other, path, optimizer)
+    assert path.read_bytes() == b"kept"
+    assert [p.name for p in tmp_path.iterdir()] == ["kept.keras"]
+
+
+def test_keras_cannot_use_some_of_its_own_files(keras: KerasProcess) -> None:
+    """Keras 3.15 opens no bfloat16 `.h5`, and of any `.h5` it loses Adam's moments.
+
+    It builds the loaded optimizer for no variables, and cannot train then. Ours reads both.
+    """
+    folder = FOLDER / "keras_3.15.1"
+    with pytest.raises(ValueError, match="No cast function available"):
+        keras.call("files.open_model", str(folder / "classic_bfloat16.h5"), X[:, :5], Y)
+    with pytest.raises(ValueError, match="Unknown variable"):
+        keras.call("files.open_model", str(folder / "classic.h5"), X[:, :5], Y, 32, 1)

@@ -1,0 +1,72 @@
+"""What is left out of a run, and why, is decided in one place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from parity_tests.selection import LeftOut, absent, keras_line, needed_packages, needs_keras
+from parity_tests.walls import ROOT
+
+
+@pytest.mark.parametrize(
+    ("file", "needed", "not_needed"),
+    [
+        ("test_recorded.py", {"torch", "numpy", "safetensors", "pytest"}, {"pandas", "hypothesis"}),
+        ("test_data_load.py", {"pandas", "hypothesis", "sklearn"}, {"torch", "rich"}),
+        ("test_report.py", {"rich", "pandas"}, {"tensorflow", "keras"}),
+    ],
+)
+def test_needed_packages_follow_imports_through_the_checkout(
+    file: str, needed: set[str], not_needed: set[str]
+) -> None:
+    """`from data import load` needs pandas; an import within a function needs nothing."""
+    found = needed_packages(ROOT / "parity_tests" / file)
+    assert needed <= found
+    assert not found & not_needed
+
+
+def test_recorded_tests_need_four_packages() -> None:
+    """What proves the torch side runs in a lean install."""
+    found = needed_packages(ROOT / "parity_tests" / "test_recorded.py")
+    assert found == {"torch", "numpy", "safetensors", "pytest"}
+
+
+def test_no_test_file_imports_tensorflow_or_keras() -> None:
+    """So that all that need them use the fixture or the marker."""
+    for path in sorted(Path(__file__).parent.glob("test_*.py")):
+        assert not needed_packages(path) & {"tensorflow", "keras"}, path.name
+
+
+def test_keras_is_needed_by_fixture_or_marker() -> None:
+    """Also where a fixture of the test's own asks it."""
+    assert needs_keras(["prepared", "keras"], set())
+    assert needs_keras([], {"keras"})
+    assert not needs_keras(["prepared"], {"slow"})
+
+
+def test_absent_packages_are_named_without_importing_any() -> None:
+    """Of those there and those not."""
+    assert absent({"numpy", "no_such_package", "no_such.module"}) == {
+        "no_such_package",
+        "no_such.module",
+    }
+
+
+def test_header_says_recorded_and_by_what() -> None:
+    """Also where a live Keras is installed but not to be asked."""
+    line = keras_line(recorded=True)
+    assert line.startswith("Keras: recorded by keras 3.")
+    assert " / tensorflow 2." in line
+
+
+def test_what_is_left_out_is_counted_by_reason() -> None:
+    """One line for each reason, in words."""
+    left = LeftOut()
+    left.tests["slow (--fast)"] += 2
+    left.files["without pandas"] += 1
+    assert left.lines() == [
+        "2 tests not run: slow (--fast)",
+        "1 file not collected: without pandas",
+    ]

@@ -1,0 +1,95 @@
+"""`load_keras` and `save_keras`: models in Keras's files, without TensorFlow."""
+
+from __future__ import annotations
+
+import os
+
+from torch import nn
+
+from torch_impl.keras_adam import KerasAdam
+from torch_impl.keras_files.contents import KerasFileError
+from torch_impl.keras_files.modules import (
+    KerasNetwork,
+    adam_for,
+    contents_of,
+    module_from,
+    with_network,
+)
+from torch_impl.keras_files.reading import read_keras
+from torch_impl.keras_files.writing import write_keras
+from torch_impl.model import FraudClassifier
+
+__all__ = [
+    "KerasFileError",
+    "KerasNetwork",
+    "load_keras",
+    "load_keras_optimizer",
+    "read_keras",
+    "save_keras",
+]
+
+
+def load_keras(
+    path: str | os.PathLike[str], *, dropout: float = 0.5
+) -> FraudClassifier | KerasNetwork:
+    """The model in a Keras file, with its weights bit for bit, in their own dtype.
+
+    Takes `.keras`, `.weights.h5`, legacy `.h5`, a SavedModel folder, a `tf.train.Checkpoint`
+    (its prefix or folder) and what `save_keras` writes, told apart by what is in them. Nothing
+    in the file is executed or imported, and nothing outside of it is read.
+
+    Args:
+        path: of the file or folder.
+        dropout: the rate of a file that holds weights alone, which does not say it.
+
+    Returns:
+        A `FraudClassifier` where the network is one, of whatever sizes and layer names; else a
+        `KerasNetwork`, for any chain of Dense (linear, relu, sigmoid), Dropout and Activation.
+        A Dropout with a seed in the file draws Keras's masks.
+
+    Raises:
+        KerasFileError: the file is damaged or hostile, or holds what is not supported.
+        FileNotFoundError: nothing is there.
+    """
+    return module_from(with_network(read_keras(path), dropout))
+
+
+def load_keras_optimizer(
+    path: str | os.PathLike[str], model: FraudClassifier | KerasNetwork
+) -> KerasAdam:
+    """The Adam of a Keras file where it stood, so that training goes on as Keras would.
+
+    Args:
+        path: of the file or folder that the model was loaded from.
+        model: what `load_keras` gave.
+
+    Raises:
+        KerasFileError: as for `load_keras`, or the file holds no Adam of this model.
+    """
+    contents = read_keras(path)
+    if contents.optimizer is None:
+        why = "; ".join(contents.notes)
+        raise KerasFileError(f"{path}: holds no Adam{f' ({why})' if why else ''}")
+    held = {name: tuple(t.shape) for name, t in contents.weights.items()}
+    expected = {name: tuple(t.shape) for name, t in contents_of(model).weights.items()}
+    if held != expected:
+        raise KerasFileError(f"{path}: its Adam is of weights {held}; the model has {expected}")
+    return adam_for(contents.optimizer, model)
+
+
+def save_keras(
+    model: nn.Module, path: str | os.PathLike[str], optimizer: KerasAdam | None = None
+) -> None:
+    """Writes a file that Keras itself opens, trains on and predicts with.
+
+    Args:
+        model: a `FraudClassifier` or `KerasNetwork`. One that came from a file keeps the names
+            of its layers.
+        path: ends in `.keras` (the model), `.weights.h5` (weights alone), `.h5` (the legacy
+            form of a model) or `.safetensors` (Keras's names and layout, for `load_keras`).
+        optimizer: the model's; Keras then finds it compiled and goes on where it stands.
+
+    Raises:
+        ValueError: another ending or module, or the optimizer is not the model's.
+    """
+    write_keras(contents_of(model, optimizer), path)

@@ -1,0 +1,289 @@
+"""A model's layers, as Keras writes them in JSON: into `.keras` and `.h5` files and SavedModels.
+
+Classes are compared by name, never imported: what is not in the few kinds below is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from torch_impl.keras_files.contents import AdamState, KerasFileError, Layer, Network
+from torch_impl.keras_files.object_graph import SUPPORTED
+
+__all__ = ["SUPPORTED", "adam_of", "compile_config", "model_config", "network_of", "parsed_json"]
+
+_LONGEST_JSON = 1 << 20
+_ACTIVATIONS: dict[Any, Literal["linear", "relu", "sigmoid"]] = {
+    None: "linear",
+    "linear": "linear",
+    "relu": "relu",
+    "sigmoid": "sigmoid",
+}
+
+
+def parsed_json(text: str | bytes, where: str) -> dict[str, Any]:
+    """The object in a JSON text.
+
+    Raises:
+        KerasFileError: it is too long or nested too deeply, is no JSON, or no object.
+    """
+    try:
+        if len(text) > _LONGEST_JSON:
+            raise ValueError(f"{len(text)} characters")
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        reason = str(error) or "nested too deeply"
+        raise KerasFileError(f"{where}: is no JSON ({reason[:200]})") from None
+    if not isinstance(value, dict):
+        raise KerasFileError(f"{where}: is {type(value).__name__}; expected an object")
+    return value
+
+
+def adam_of(row: Any, where: str) -> tuple[dict[str, float] | None, tuple[str, ...]]:
+    """Learning rate, decays and epsilon of a serialized `keras.optimizers.Adam`.
+
+    Returns:
+        The numbers that it says, and notes; None for no optimizer or one that is not Adam.
+
+    Raises:
+        KerasFileError: a number in it is none.
+    """
+    config = row.get("config") if isinstance(row, dict) else None
+    if not isinstance(config, dict):
+        return None, ()
+    kind = str(row.get("class_name")).removeprefix("Custom>")
+    if kind != "Adam":
+        return None, (f"its optimizer is {kind[:80]}; only Adam's state is read",)
+    for option in ("amsgrad", "weight_decay", "use_ema", "decay"):
+        if config.get(option):
+            return None, (f"its Adam has {option}, which is not supported: its state is not read",)
+    numbers: dict[str, float] = {}
+    for name in ("learning_rate", "beta_1", "beta_2", "epsilon"):
+        value = config.get(name)
+        if name == "learning_rate" and isinstance(value, dict):
+            return None, ("its Adam has a learning-rate schedule: its state is not read",)
+        if value is not None:
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, (int, float))
+                or not 0 <= value < 1e9
+            ):
+                raise KerasFileError(f"{where}: Adam has {name}={str(value)[:80]}")
+            numbers[name] = float(value)
+    return numbers, ()
+
+
+def network_of(root: dict[str, Any], where: str) -> tuple[Network, tuple[str, ...]]:
+    """The network of a model's config, and notes on what of it is not taken over.
+
+    Raises:
+        KerasFileError: it is no chain of supported layers, or a size in it is none.
+    """
+    kind, config = root.get("class_name"), root.get("config")
+    rows = config.get("layers") if isinstance(config, dict) else None
+    if kind not in ("Sequential", "Functional", "Model") or not isinstance(rows, list):
+        raise KerasFileError(
+            f"{where}: the model is a {str(kind)[:80]!r}; expected Sequential or Functional, "
+            "with its layers in its config"
+        )
+    assert isinstance(config, dict)
+    for row in rows:
+        if not isinstance(row, dict) or not isinstance(row.get("config"), dict):
+            raise KerasFileError(f"{where}: a layer is {str(row)[:80]}; expected an object")
+        if not isinstance(row["config"].get("name", ""), str):
+            raise KerasFileError(f"{where}: a layer is called {str(row['config']['name'])[:80]}")
+    if kind != "Sequential":
+        rows = _in_order(rows, config, where)
+    width: int | None = None
+    layers: list[Layer] = []
+    notes: list[str] = []
+    for row in rows:
+        layer = row["config"]
+        shape = layer.get("batch_shape", layer.get("batch_input_shape"))
+        if width is None and not layers and shape is not None:
+            width = _width(shape, where)
+        if row.get("class_name") != "InputLayer":
+            layers.append(_layer(row, layer, where))
+            notes += [note for note in _notes(layer, layers[-1].name) if note not in notes]
+    if width is None:
+        built = root.get("build_config")
+        shape = built.get("input_shape") if isinstance(built, dict) else None
+        width = _width(
+            shape or root.get("build_input_shape") or config.get("build_input_shape"), where
+        )
+    names = [layer.name for layer in layers]
+    if len(set(names)) != len(names):
+        raise KerasFileError(f"{where}: two layers have one name; they are {', '.join(names)}")
+    name = config.get("name")
+    return Network(width, tuple(layers), str(name or "sequential")), tuple(notes)
+
+
+def _notes(config: dict[str, Any], name: str) -> list[str]:
+    """What of a layer is not taken over."""
+    notes = []
+    policy = config.get("dtype")
+    if isinstance(policy, dict):
+        inner = policy.get("config")
+        policy = inner.get("name") if isinstance(inner, dict) else None
+    if policy not in (None, "float16", "bfloat16", "float32", "float64"):
+        notes.append(f"its layers compute with the policy {str(policy)[:80]}")
+    for option in ("kernel", "bias", "activity"):
+        for kind in ("regularizer", "constraint"):
+            if config.get(f"{option}_{kind}") is not None:
+                notes.append(f"the {option}_{kind} of {name!r} is left out")
+    if config.get("trainable") is False:
+        notes.append(f"{name!r} is not trainable there")
+    return notes
+
+
+def _layer(row: dict[str, Any], config: dict[str, Any], where: str) -> Layer:
+    name, kind = config.get("name"), row.get("class_name")
+    registered = row.get("registered_name")
+    foreign = registered not in (None, kind) or not str(row.get("module") or "keras").startswith(
+        ("keras.", "keras")
+    )
+    if kind not in ("Dense", "Dropout", "Activation") or not isinstance(name, str) or foreign:
+        kind = registered if foreign and registered else kind
+        raise KerasFileError(
+            f"{where}: the layer {str(name)[:80]!r} is a {str(kind)[:80]}; {SUPPORTED}"
+        )
+    if not name or "/" in name:
+        raise KerasFileError(f"{where}: a layer is called {name[:80]!r}")
+    if kind == "Dropout":
+        rate, seed = config.get("rate"), config.get("seed")
+        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
+            raise KerasFileError(f"{where}: {name!r} has the rate {rate!r}; expected it in [0, 1]")
+        if config.get("noise_shape") is not None:
+            raise KerasFileError(f"{where}: {name!r} has a noise_shape, which is not supported")
+        return Layer("Dropout", name, rate=float(rate), seed=seed if type(seed) is int else None)
+    told = config.get("activation")
+    if not (told is None or isinstance(told, str)) or told not in _ACTIVATIONS:
+        raise KerasFileError(
+            f"{where}: {name!r} has the activation {str(told)[:80]!r}; expected linear, relu or "
+            "sigmoid"
+        )
+    if kind == "Activation":
+        return Layer("Activation", name, activation=_ACTIVATIONS[told])
+    units, use_bias = config.get("units"), config.get("use_bias", True)
+    if type(units) is not int or units < 1 or type(use_bias) is not bool:
+        raise KerasFileError(
+            f"{where}: {name!r} has units={str(units)[:80]} and use_bias={str(use_bias)[:80]}; "
+            "expected a positive number, and true or false"
+        )
+    return Layer("Dense", name, units, _ACTIVATIONS[told], use_bias)
+
+
+def _width(shape: Any, where: str) -> int:
+    items = shape.get("items") if isinstance(shape, dict) else shape
+    if not isinstance(items, list) or len(items) != 2 or type(items[1]) is not int or items[1] < 1:
+        raise KerasFileError(
+            f"{where}: the input has shape {str(items)[:80]}; expected [null, features]"
+        )
+    return items[1]
+
+
+def _in_order(rows: list[dict[str, Any]], config: dict[str, Any], where: str) -> list[Any]:
+    """A functional model's layers from input to output, if each feeds the next and no other."""
+    after: dict[str, dict[str, Any]] = {}
+    start: list[dict[str, Any]] = []
+    for row in rows:
+        name = row["config"].get("name")
+        if row.get("class_name") == "InputLayer":
+            start.append(row)
+            continue
+        source = _source(row.get("inbound_nodes"))
+        if source is None or source in after:
+            raise KerasFileError(
+                f"{where}: the layer {str(name)[:80]!r} has not one input of its own; {SUPPORTED}"
+            )
+        after[source] = row
+    if len(start) != 1:
+        raise KerasFileError(f"{where}: the model has {len(start)} inputs; expected 1")
+    order = start
+    while (name := order[-1]["config"].get("name")) in after:
+        order.append(after.pop(name))
+    outputs = config.get("output_layers")
+    if after or _source([outputs]) != name:
+        raise KerasFileError(
+            f"{where}: the layers do not run from the input to one output {name!r}; {SUPPORTED}"
+        )
+    return order
+
+
+def _source(inbound: Any) -> str | None:
+    """The one layer in `[[["name", 0, 0, {}]]]`, or in what Keras 3 writes instead."""
+    match inbound:
+        case [[[str(name), 0, 0, *_]]] | [[str(name), 0, 0]]:
+            return name
+        case [{"args": [{"class_name": "__keras_tensor__", "config": dict(tensor)}], **more}]:
+            # The mode of the model as it was built; Dropout has it.
+            if more.get("kwargs") in ({}, {"training": False}, {"training": None}):
+                match tensor.get("keras_history"):
+                    case [str(name), 0, 0]:
+                        return name
+    return None
+
+
+def model_config(network: Network, dtype: str) -> dict[str, Any]:
+    """The network as Keras 3 writes it, a Sequential; `network_of` reads it back.
+
+    Args:
+        network: to be described.
+        dtype: of the weights, which Keras takes for the layers' policy.
+    """
+    rows: list[dict[str, Any]] = [
+        _row("InputLayer", {"batch_shape": [None, network.in_features], "dtype": dtype})
+    ]
+    for layer in network.layers:
+        config: dict[str, Any] = {"name": layer.name, "trainable": True, "dtype": dtype}
+        if layer.kind == "Dense":
+            config |= {
+                "units": layer.units,
+                "activation": layer.activation,
+                "use_bias": layer.use_bias,
+            }
+        elif layer.kind == "Dropout":
+            config |= {"rate": layer.rate, "seed": layer.seed, "noise_shape": None}
+        else:
+            config |= {"activation": layer.activation}
+        rows.append(_row(layer.kind, config))
+    built = [None, network.in_features]
+    config = {
+        "name": network.name, "trainable": True, "dtype": dtype, "layers": rows,
+        "build_input_shape": built,
+    }  # fmt: skip
+    return {
+        "module": "keras",
+        "class_name": "Sequential",
+        "config": config,
+        "registered_name": None,
+        "build_config": {"input_shape": built},
+    }
+
+
+def compile_config(optimizer: AdamState) -> dict[str, Any]:
+    """What makes Keras compile the model with its Adam and the tutorial's loss."""
+    adam = {
+        "name": "adam",
+        "learning_rate": optimizer.learning_rate,
+        "beta_1": optimizer.beta_1,
+        "beta_2": optimizer.beta_2,
+        "epsilon": optimizer.epsilon,
+        "amsgrad": False,
+    }
+    loss = {"name": "binary_crossentropy", "from_logits": False}
+    return {
+        "optimizer": _row("Adam", adam, "keras.optimizers"),
+        "loss": _row("BinaryCrossentropy", loss, "keras.losses"),
+        "loss_weights": None,
+        "metrics": [],
+        "weighted_metrics": None,
+        "run_eagerly": False,
+        "steps_per_execution": 1,
+        "jit_compile": False,
+    }
+
+
+def _row(kind: str, config: dict[str, Any], module: str = "keras.layers") -> dict[str, Any]:
+    return {"module": module, "class_name": kind, "config": config, "registered_name": None}

@@ -1,0 +1,243 @@
+"""Modules from contents, and contents from modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from torch_impl.keras_adam import KerasAdam
+from torch_impl.keras_dropout import KerasDropout
+from torch_impl.keras_files.contents import AdamState, Contents, Layer, Network
+from torch_impl.keras_weights import WeightRow
+from torch_impl.model import FraudClassifier
+
+__all__ = ["KerasNetwork", "adam_for", "contents_of", "module_from", "with_network"]
+
+
+class KerasNetwork(nn.Module):
+    """Any chain of Dense, Dropout and Activation layers.
+
+    Args:
+        network: the chain.
+        dtype: of the parameters.
+
+    Attributes:
+        keras_network: the chain.
+        ends_in_sigmoid: whether the last activation is a sigmoid. `forward` leaves it out then
+            and gives logits, as `FraudClassifier` does and `fit` wants.
+    """
+
+    def __init__(self, network: Network, dtype: torch.dtype | None = None) -> None:
+        super().__init__()
+        self.keras_network = network
+        chain: list[list[nn.Module]] = []
+        width = network.in_features
+        for layer in network.layers:
+            step: list[nn.Module] = []
+            if layer.kind == "Dense":
+                step.append(nn.Linear(width, layer.units, bias=layer.use_bias, dtype=dtype))
+                width = layer.units
+            elif layer.kind == "Dropout":
+                step.append(_dropout(layer))
+            if layer.activation != "linear":
+                step.append(nn.ReLU() if layer.activation == "relu" else nn.Sigmoid())
+            chain.append(step)
+        ends = [step for step in chain if step][-1:]
+        self.ends_in_sigmoid = bool(ends) and isinstance(ends[0][-1], nn.Sigmoid)
+        if self.ends_in_sigmoid:
+            ends[0].pop()
+        self.layers = nn.Sequential(*(nn.Sequential(*step) for step in chain))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, units), or what the last layer gives where it is no sigmoid."""
+        y: Tensor = self.layers(x)
+        return y
+
+    @torch.no_grad()
+    def predict_proba(self, x: Tensor) -> Tensor:
+        """What Keras's `predict` gives: no unit dropped, the last activation applied."""
+        modes = [(module, module.training) for module in self.modules()]
+        try:
+            for module, _ in modes:
+                module.training = False
+            y: Tensor = self(x)
+        finally:
+            for module, training in modes:
+                module.training = training
+        return torch.sigmoid(y) if self.ends_in_sigmoid else y
+
+
+def module_from(contents: Contents) -> FraudClassifier | KerasNetwork:
+    """The module with its weights; a `FraudClassifier` where the network is one.
+
+    Args:
+        contents: checked, with a network.
+    """
+    network = contents.network
+    assert network is not None
+    dtype = next(iter(contents.weights.values())).dtype
+    with torch.random.fork_rng(devices=[]):  # loading a file draws from no one's generator
+        model: FraudClassifier | KerasNetwork
+        if _is_fraud_classifier(network):
+            dropout = next((layer for layer in network.layers if layer.kind == "Dropout"), None)
+            first = next(layer for layer in network.layers if layer.kind == "Dense")
+            rate = 0.0 if dropout is None else dropout.rate
+            model = FraudClassifier(network.in_features, first.units, rate, dtype=dtype)
+            if dropout is not None:
+                model.dropout = _dropout(dropout)
+            model.keras_network = network
+        else:
+            model = KerasNetwork(network, dtype)
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for row in _weight_map(model, network):
+            tensor = contents.weights[row.keras]
+            parameters[row.torch].copy_(tensor.T if row.transpose else tensor)
+    return model
+
+
+def adam_for(state: AdamState, model: FraudClassifier | KerasNetwork) -> KerasAdam:
+    """The optimizer that goes on where Keras's stopped."""
+    optimizer = KerasAdam(
+        model.parameters(), state.learning_rate, (state.beta_1, state.beta_2), state.epsilon
+    )
+    parameters = dict(model.named_parameters())
+    for row in _weight_map(model, network_of_module(model)):
+        slots = optimizer.state_of(parameters[row.torch])
+        slots["step"].fill_(state.iterations)
+        for name, held in (("momentum", state.momentum), ("velocity", state.velocity)):
+            tensor = held[row.keras]
+            slots[name].copy_(tensor.T if row.transpose else tensor)
+    return optimizer
+
+
+def contents_of(model: nn.Module, optimizer: KerasAdam | None = None) -> Contents:
+    """What a file of the model holds.
+
+    Raises:
+        ValueError: the module is of another class, or the optimizer is not its own.
+    """
+    if not isinstance(model, (FraudClassifier, KerasNetwork)):
+        raise ValueError(
+            f"save_keras: the model is a {type(model).__name__}; "
+            "expected a FraudClassifier or a KerasNetwork"
+        )
+    network = network_of_module(model)
+    rows = _weight_map(model, network)
+    parameters = dict(model.named_parameters())
+
+    def in_keras(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        held = {row: tensors[row.torch].detach().cpu() for row in rows}
+        return {
+            row.keras: (tensor.T if row.transpose else tensor).clone(
+                memory_format=torch.contiguous_format
+            )
+            for row, tensor in held.items()
+        }
+
+    state = None
+    if optimizer is not None:
+        group = optimizer.param_groups[0]
+        if len(optimizer.param_groups) != 1 or {id(p) for p in group["params"]} != {
+            id(p) for p in parameters.values()
+        }:
+            raise ValueError("save_keras: the optimizer is not of this model's parameters alone")
+        slots = {name: optimizer.state_of(p) for name, p in parameters.items()}
+        steps = {int(slot["step"]) for slot in slots.values()}
+        if len(steps) != 1:
+            raise ValueError(f"save_keras: parameters took different numbers of steps: {steps}")
+        state = AdamState(
+            steps.pop(),
+            float(group["lr"]),
+            in_keras({name: slot["momentum"] for name, slot in slots.items()}),
+            in_keras({name: slot["velocity"] for name, slot in slots.items()}),
+            float(group["betas"][0]),
+            float(group["betas"][1]),
+            float(group["eps"]),
+        )
+    return Contents(in_keras(parameters), network, state, "module")
+
+
+def with_network(contents: Contents, dropout: float) -> Contents:
+    """Contents of weights alone with the network that they are taken for.
+
+    Hidden layers get a ReLU, the last a sigmoid; the tutorial's Dropout stands after the hidden
+    layer where there is one such layer.
+
+    Raises:
+        ValueError: the layers do not follow from one another.
+    """
+    if contents.network is not None:
+        return contents
+    names = list(dict.fromkeys(name.rpartition("/")[0] for name in contents.weights))
+    layers: list[Layer] = []
+    for i, name in enumerate(names):
+        units = contents.weights[f"{name}/kernel"].shape[-1]
+        last = i == len(names) - 1
+        bias = f"{name}/bias" in contents.weights
+        layers.append(Layer("Dense", name, units, "sigmoid" if last else "relu", bias))
+        if len(names) == 2 and not last:
+            layers.append(Layer("Dropout", "dropout", rate=dropout))
+    first = contents.weights[f"{names[0]}/kernel"]
+    network = Network(first.shape[0] if first.ndim == 2 else 1, tuple(layers))
+    shapes = {name: tuple(t.shape) for name, t in contents.weights.items()}
+    if shapes != network.weight_shapes():
+        raise ValueError(f"weights {shapes} are no chain of Dense layers")
+    note = (
+        "the file holds weights alone: taken for hidden layers with ReLU and a sigmoid at the end"
+    )
+    if len(names) == 2:
+        note += f", and Dropout({dropout}) between"
+    return replace(contents, network=network, notes=(*contents.notes, note))
+
+
+def network_of_module(model: FraudClassifier | KerasNetwork) -> Network:
+    """The chain, under the names of the file it came from or Keras's defaults."""
+    if isinstance(model, KerasNetwork):
+        return model.keras_network
+    if model.keras_network is not None:
+        return model.keras_network
+    drop = model.dropout
+    rate = drop.rate if isinstance(drop, KerasDropout) else getattr(drop, "p", 0.0)
+    seed = drop.seed if isinstance(drop, KerasDropout) else None
+    return Network(
+        model.in_features,
+        (
+            Layer("Dense", "dense", model.hidden_units, "relu"),
+            Layer("Dropout", "dropout", rate=float(rate), seed=seed),
+            Layer("Dense", "dense_1", 1, "sigmoid"),
+        ),
+    )
+
+
+def _is_fraud_classifier(network: Network) -> bool:
+    """Dense, one ReLU and at most one Dropout in either order, Dense 1, sigmoid; both biased."""
+    steps: list[str] = []
+    for layer in network.layers:
+        steps += [layer.kind] if layer.kind != "Activation" else []
+        steps += [layer.activation] if layer.activation != "linear" else []
+    dense = [layer for layer in network.layers if layer.kind == "Dense"]
+    middles = (["relu"], ["relu", "Dropout"], ["Dropout", "relu"])
+    return (
+        steps in [["Dense", *middle, "Dense", "sigmoid"] for middle in middles]
+        and dense[-1].units == 1
+        and all(layer.use_bias for layer in dense)
+    )
+
+
+def _dropout(layer: Layer) -> nn.Module:
+    return nn.Dropout(layer.rate) if layer.seed is None else KerasDropout(layer.rate, layer.seed)
+
+
+def _weight_map(model: FraudClassifier | KerasNetwork, network: Network) -> list[WeightRow]:
+    rows = []
+    dense = [(i, layer) for i, layer in enumerate(network.layers) if layer.kind == "Dense"]
+    for (i, layer), place in zip(dense, ("hidden", "output", *[""] * len(dense)), strict=False):
+        at = place if isinstance(model, FraudClassifier) else f"layers.{i}.0"
+        rows.append(WeightRow(f"{layer.name}/kernel", f"{at}.weight", transpose=True))
+        if layer.use_bias:
+            rows.append(WeightRow(f"{layer.name}/bias", f"{at}.bias", transpose=False))
+    return rows

@@ -1,0 +1,141 @@
+"""The tree of `model.weights.h5`, Keras 3's and late Keras 2's.
+
+Layers stand under `layers` (before Keras 2.15 under `_layer_checkpoint_dependencies`), each in
+a group called after its class with a counter: `dense`, `dense_1`, …. A layer's own name is an
+attribute since Keras 3.6 and not there before. Keras 2.12 and 2.13 counted each Dense layer
+twice, so that the second is `dense_2`. Source: keras/src/saving/saving_lib.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from torch_impl.keras_files.config import SUPPORTED
+from torch_impl.keras_files.contents import AdamState, KerasFileError, Network
+from torch_impl.keras_files.hdf5 import Dataset, Group
+
+__all__ = ["adam_from", "dense_groups", "named_weights", "optimizer_tensors"]
+
+_GROUP = re.compile(r"(dense|dropout|activation|input_layer)(?:_(\d+))?")
+_NO_WEIGHTS = ("dropout", "activation", "input_layer")
+
+
+def dense_groups(root: Group, where: str) -> list[tuple[str | None, list[Tensor]]]:
+    """Own name, where the file says it, and numbers of each Dense layer, in order.
+
+    Raises:
+        KerasFileError: there are other layers, or a layer's group is not as Keras writes it.
+    """
+    layers = root.group("layers") or root.group("_layer_checkpoint_dependencies")
+    if layers is None:
+        raise KerasFileError(f"{where}: no Keras weights; expected a group 'layers'")
+    found: list[tuple[int, str | None, list[Tensor]]] = []
+    for name, group in layers.members.items():
+        match = _GROUP.fullmatch(name)
+        if match is None or not isinstance(group, Group):
+            raise KerasFileError(f"{where}: holds a layer {name[:80]!r}; {SUPPORTED}")
+        tensors = _numbered(group, f"{where}: {name}")
+        if match[1] in _NO_WEIGHTS:
+            if tensors:
+                raise KerasFileError(f"{where}: {name} has weights; expected none")
+            continue
+        more = sorted(set(group.members) - {"vars"})
+        if more:
+            raise KerasFileError(f"{where}: {name} holds {more[0][:80]!r} too; {SUPPORTED}")
+        own = group.members["vars"].attrs.get("name") if "vars" in group.members else None
+        found.append((int(match[2] or 0), own if isinstance(own, str) else None, tensors))
+    return [row[1:] for row in sorted(found, key=lambda row: row[0])]
+
+
+def named_weights(
+    layers: Sequence[tuple[str | None, list[Tensor]]], network: Network | None, where: str
+) -> dict[str, Tensor]:
+    """Tensors by `layer/kernel` and `layer/bias`.
+
+    Args:
+        layers: what `dense_groups` gave.
+        network: if it is known. Else layers without a name get Keras's default for their place.
+        where: the file, for errors.
+
+    Raises:
+        KerasFileError: the file's layers are not the network's.
+    """
+    if network is None:
+        defaults = ["dense", *(f"dense_{place}" for place in range(1, len(layers)))]
+    else:
+        defaults = [layer.name for layer in network.layers if layer.kind == "Dense"]
+    names = [own or name for (own, _), name in zip(layers, defaults, strict=False)]
+    if network is not None and (names != defaults or len(names) != len(layers)):
+        raise KerasFileError(
+            f"{where}: weights of {len(layers)} Dense layers {', '.join(names)[:200]}; "
+            f"the config has {', '.join(defaults)[:200]}"
+        )
+    weights: dict[str, Tensor] = {}
+    for name, (_, tensors) in zip(names, layers, strict=True):
+        if len(tensors) not in (1, 2) or f"{name}/kernel" in weights or "/" in name:
+            raise KerasFileError(
+                f"{where}: the Dense layer {name[:80]!r} has {len(tensors)} weights, or its name "
+                "stands twice; expected a kernel and at most a bias"
+            )
+        weights |= {
+            f"{name}/{kind}": t for kind, t in zip(("kernel", "bias"), tensors, strict=False)
+        }
+    return weights
+
+
+def optimizer_tensors(root: Group, where: str) -> list[Tensor]:
+    """`optimizer/vars/0`, `1`, …; empty where there is none."""
+    group = root.group("optimizer")
+    return [] if group is None else _numbered(group, f"{where}: optimizer")
+
+
+def adam_from(
+    tensors: Sequence[Tensor], weights: Mapping[str, Tensor], numbers: Mapping[str, float]
+) -> tuple[AdamState | None, tuple[str, ...]]:
+    """Adam's state from its variables in Keras's order, or None and why.
+
+    Keras 3: iterations, learning rate, then momentum and velocity of each weight in turn.
+    Keras 2 has no learning rate there.
+
+    Args:
+        tensors: the variables.
+        weights: the model's, in order.
+        numbers: what the config says of Adam.
+    """
+    if not tensors:
+        return None, ()
+    rate = [t for t in tensors[1:2] if t.shape == () and t.is_floating_point()]
+    slots = tensors[1 + len(rate) :]
+    shapes = [w.shape for w in weights.values() for _ in range(2)]
+    if (
+        tensors[0].shape != ()
+        or tensors[0].is_floating_point()
+        or [s.shape for s in slots] != shapes
+    ):
+        return None, ("its optimizer's variables are not Adam's: not read",)
+    learning_rate = float(rate[0]) if rate else numbers.get("learning_rate")
+    notes = () if learning_rate is not None else ("it has no learning rate: 0.001 was assumed",)
+    options = {name: numbers[name] for name in ("beta_1", "beta_2", "epsilon") if name in numbers}
+    return AdamState(
+        iterations=int(tensors[0]),
+        learning_rate=0.001 if learning_rate is None else learning_rate,
+        momentum=dict(zip(weights, slots[0::2], strict=True)),
+        velocity=dict(zip(weights, slots[1::2], strict=True)),
+        **options,
+    ), notes
+
+
+def _numbered(group: Group, where: str) -> list[Tensor]:
+    values = group.members.get("vars")
+    if values is None:
+        return []
+    members = values.members if isinstance(values, Group) else {}
+    count = len(members)
+    found = [members.get(str(i)) for i in range(count)]
+    tensors = [value.tensor() for value in found if isinstance(value, Dataset)]
+    if len(tensors) != count or not isinstance(values, Group):
+        raise KerasFileError(f"{where}/vars holds {sorted(members)[:5]}; expected datasets 0, 1, …")
+    return tensors

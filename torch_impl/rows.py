@@ -1,0 +1,101 @@
+"""The rows that a user hands to `fit`, `evaluate` and `predict`, whatever holds them."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+from torch.utils.data import Dataset, TensorDataset
+
+__all__ = ["Rows", "as_tensor", "column", "pair", "table"]
+
+Rows = ArrayLike | Tensor | Dataset[Any]
+
+
+def pair(data: Any, like: Tensor) -> tuple[Tensor, Tensor]:
+    """`validation_data`, (x, y) or a Dataset, as `table` gives it, in rows that lie together."""
+    where = "fit: validation_data"
+    if isinstance(data, Dataset):
+        rows, labels = table(data, None, like, where)
+    elif isinstance(data, (tuple, list)) and len(data) == 2:
+        rows, labels = table(data[0], data[1], like, where)
+    else:
+        raise ValueError(f"{where}: expected (x, y) or a Dataset")
+    return rows.contiguous(), labels
+
+
+def table(x: Any, y: Any, like: Tensor, where: str) -> tuple[Tensor, Tensor]:
+    """Rows (N, F) and labels (N, 1), in the dtype and on the device of `like`.
+
+    Args:
+        x: an array, a tensor, or a Dataset of (row, label) pairs.
+        y: (N,) or (N, 1) labels; None beside a Dataset.
+        like: a parameter of the model.
+        where: the caller, for errors.
+
+    Raises:
+        ValueError: shapes do not fit, or a label is not 0 or 1.
+    """
+    if isinstance(x, Dataset):
+        if y is not None:
+            raise ValueError(f"{where}: y came beside a Dataset; expected its items to be pairs")
+        x, y = _stacked(x, like, where)
+    if y is None:
+        raise ValueError(f"{where}: y is missing")
+    rows = as_tensor(x, like)
+    if rows.ndim != 2:
+        raise ValueError(f"{where}: x came as {tuple(rows.shape)}; expected (N, F)")
+    labels = column(y, like, f"{where}: y", len(rows))
+    if not bool(((labels == 0) | (labels == 1)).all()):
+        raise ValueError(f"{where}: y holds labels other than 0 and 1")
+    return rows, labels
+
+
+def _stacked(dataset: Dataset[Any], like: Tensor, where: str) -> tuple[Tensor, Tensor]:
+    if isinstance(dataset, TensorDataset) and len(dataset.tensors) == 2:
+        return dataset.tensors[0], dataset.tensors[1]
+    if not hasattr(dataset, "__len__"):
+        raise ValueError(f"{where}: the Dataset has no length; expected one with items 0 to N - 1")
+    count, rows, labels = len(dataset), like.new_zeros(0, 1), like.new_zeros(0)
+    for i in range(count):
+        pair = dataset[i]
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise ValueError(f"{where}: item {i} of the Dataset is no (row, label) pair")
+        row, label = as_tensor(pair[0], like), as_tensor(pair[1], like)
+        if i == 0:
+            rows, labels = like.new_empty(count, row.numel()), like.new_empty(count)
+        if row.numel() != rows.shape[1] or label.numel() != 1:
+            raise ValueError(
+                f"{where}: item {i} of the Dataset has a row of {row.numel()} and a label of "
+                f"{label.numel()} numbers; expected {rows.shape[1]} and 1"
+            )
+        rows[i], labels[i] = row.reshape(-1), label.reshape(())
+    return rows.detach(), labels.detach()
+
+
+def column(values: Any, like: Tensor, where: str, rows: int) -> Tensor:
+    """One number per row, (N, 1).
+
+    Raises:
+        ValueError: they are not N.
+    """
+    numbers = as_tensor(values, like)
+    if numbers.shape not in ((rows,), (rows, 1)):
+        raise ValueError(f"{where} came as {tuple(numbers.shape)}; expected ({rows}, 1)")
+    return numbers.reshape(rows, 1).contiguous()
+
+
+def as_tensor(values: Any, like: Tensor) -> Tensor:
+    """A tensor in the dtype and on the device of `like`, a copy only where it must be."""
+    if isinstance(values, Tensor):
+        tensor = values
+    else:
+        with warnings.catch_warnings():
+            # torch warns of arrays that cannot be written to; nothing here writes to rows.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            tensor = torch.as_tensor(np.asarray(values))
+    return tensor.detach().to(like.device, like.dtype)
