@@ -35,6 +35,7 @@ _NATIVE = "torch_impl/native.py"
 _RANDOM = "torch_impl/keras_random.py"
 _SAMPLING = "torch_impl/sampling.py"
 _TRAINING = "torch_impl/training.py"
+_ROWS = "torch_impl/rows.py"
 _WEIGHTS = "torch_impl/keras_weights.py"
 
 _RECORDED = "test_recorded.py::test_torch_"
@@ -203,7 +204,7 @@ HARMLESS = (
     Change("as many threads as there are", _TRAINING, "            torch.set_num_threads(1)\n", "            torch.set_num_threads(threads)\n"),
     Change("another batch size at inference", _TRAINING, "def predict(model: nn.Module, x: ArrayLike | Tensor, *, batch_size: int = 8192)", "def predict(model: nn.Module, x: ArrayLike | Tensor, *, batch_size: int = 97)"),
     Change("validation in other batches", _TRAINING, "_evaluate(self.model, rows, labels, batch_size, metrics)", "_evaluate(self.model, rows, labels, 33, metrics)"),
-    Change("validation rows in reverse", _TRAINING, "    return rows.contiguous(), labels\n", "    return rows.flip(0).contiguous(), labels.flip(0).contiguous()\n"),
+    Change("validation rows in reverse", _ROWS, "    return rows.contiguous(), labels\n", "    return rows.flip(0).contiguous(), labels.flip(0).contiguous()\n"),
     Change("masks of one call at a time", _DROPOUT, "_CALLS_AHEAD = 16", "_CALLS_AHEAD = 1"),
     Change("swaps of a shuffle in smaller parts", _RANDOM, "_SWAPS = 2**16", "_SWAPS = 7"),
     Change("hidden layer as a product and a sum", _MODEL, "self.activation(self.hidden(x))", "self.activation(x @ self.hidden.weight.T + self.hidden.bias)"),

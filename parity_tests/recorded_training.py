@@ -80,7 +80,7 @@ def _references(inputs: dict[str, Any]) -> list[dict[str, Any]]:
 def _as_run(plain: dict[str, Any]) -> TorchRun:
     parts = {name: plain.get(name, {}) for name in ("initial", "final", "momentum", "velocity")}
     history = History(plain["epoch"], plain["history"])
-    return TorchRun(**parts, history=history, jumps=plain.get("jumps", {}))
+    return TorchRun(**parts, history=history, jumps=plain.get("jumps", {}), trace=[])
 
 
 def _compare_runs(

@@ -102,7 +102,7 @@ def test_merged_keeps_the_worst() -> None:
     whole = merged("whole", [good, bad, good])
     assert (whole.stage, whole.agree, whole.max_abs) == ("whole", False, 1)
     assert whole.bitwise_equal == 0.75, "three of all four elements"
-    assert whole.detail == f"b {bad.detail}"
+    assert whole.detail == f"b {bad.detail}", "and its part is named"
 
 
 @pytest.mark.parametrize(

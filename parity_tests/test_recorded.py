@@ -174,7 +174,8 @@ sys.exit(pytest.main({arguments!r}))
 """
 
 LEAN = ("tensorflow", "keras", "pandas", "sklearn", "h5py", "hypothesis", "rich", "pyarrow",
-        "requests", "scipy", "platformdirs", "tqdm")  # fmt: skip
+        "requests", "scipy", "platformdirs", "tqdm", "matplotlib", "nbclient",
+        "nbformat")  # fmt: skip
 
 
 def pytest_without(packages: tuple[str, ...], *arguments: str) -> str:

@@ -1,8 +1,8 @@
 """A strict reader of the part of HDF5 that Keras writes.
 
-`h5py` reads HDF5 through the C library, which is not made for hostile input: of 2,000 files
-with a few flipped bits one sends libhdf5 1.14.6 into an endless loop, inside a call that
-Python cannot interrupt. Here every structure is checked against the file's size before it is
+`h5py` reads HDF5 through the C library, which is not made for hostile input: within
+900 files with a few changed bytes one sent libhdf5 1.14.6 into a loop without end, in a call
+that Python cannot interrupt. Here every structure is checked against the file's size before it is
 followed, each object is visited once, and what Keras does not write is refused by name: links
 out of the file or to other places in it, external and virtual storage, chunks and filters.
 
