@@ -218,7 +218,7 @@ def _allowance(results: list[StageResult], evidence: Evidence) -> str:
         "How the weights move apart in training",
         growth_plot(evidence),
         "Largest difference over all weights, step by step. The solid line is how far rounding "
-        "alone takes Keras from the same run in float64.",
+        "alone takes Keras from the same run in float64 (the farther of two such runs).",
     )
     lead = "The worst element of each stage, against all that the stage allows."
     right = f'<div class="stack">{told}{growth}</div>'

@@ -26,11 +26,14 @@ from parity_tests.page import page
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
 
-pytestmark = pytest.mark.skipif(
-    BROWSER is None,
-    reason=f"no browser is installed (looked for {', '.join(NAMES)}): "
-    "the page's looks are not measured here",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        BROWSER is None,
+        reason=f"no browser is installed (looked for {', '.join(NAMES)}): "
+        "the page's looks are not measured here",
+    ),
+]
 
 # The page stands in a frame as wide as the screen in question, since a browser's own window
 # cannot be as narrow as a phone; the frame's width is what its media queries see.

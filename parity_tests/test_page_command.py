@@ -17,6 +17,8 @@ from parity_tests.walls import ROOT
 NAME = "<script>alert(1)</script>".replace("/", "∕")  # a slash that a file name may hold
 
 
+@pytest.mark.keras
+@pytest.mark.slow
 def test_command_writes_the_page_beside_the_report(tmp_path: Path) -> None:
     """One run gives the table, the JSON and the page, with the same verdict and numbers."""
     rows = tmp_path / f"{NAME} & co.csv"
@@ -79,6 +81,8 @@ def test_missing_matplotlib_is_said_before_the_run(
     assert "matplotlib, which is not installed: pip install -e '.[keras]'" in line
 
 
+@pytest.mark.keras
+@pytest.mark.slow
 def test_the_plain_report_never_loads_matplotlib(tmp_path: Path) -> None:
     """A whole run of it, in which any import of matplotlib fails."""
     synthetic(seed=1, rows=600, positives=60).to_csv(tmp_path / "rows.csv", index=False)

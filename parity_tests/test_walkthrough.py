@@ -9,6 +9,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 from parity_tests import walkthrough
 
 
+@pytest.mark.keras
+@pytest.mark.slow
 def test_walkthrough_prints_what_is_committed() -> None:
     """Every cell is run anew in a fresh kernel; figures need only be there again."""
     committed = walkthrough.read()
@@ -38,6 +40,7 @@ def test_both_frameworks_print_the_same_numbers() -> None:
     assert sorted(theirs) == sorted(ours)
 
 
+@pytest.mark.slow
 def test_a_changed_output_is_seen() -> None:
     """The twin: another number printed is another list, and a cell that raises is no pass."""
     cells = [new_code_cell("print(1.5)"), new_code_cell("import sys; print('x', file=sys.stderr)")]
