@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 import keras
 import numpy as np
@@ -37,14 +38,25 @@ def forward_stages(
         Stage name to float32 array: hidden stages (N, hidden_units), the others (N, 1).
     """
     answers = {}
+    for stage, (model, up_to_layer) in _stage_models(*weights["dense/kernel"].shape).items():
+        set_weights(model, weights)
+        answers[stage] = up_to_layer.predict(features, batch_size=batch_size, verbose=0)
+    return answers
+
+
+@cache
+def _stage_models(
+    in_features: int, hidden_units: int
+) -> dict[str, tuple[keras.Sequential, keras.Model]]:
+    """For each stage a network, and what of it leads up to the stage; traced once a size."""
+    models = {}
     for stage, layer_name, activated in _STAGES:
-        model = _model_of(weights)
+        model = make_model(in_features, hidden_units)
         layer = model.get_layer(layer_name)
         if not activated:
             layer.activation = keras.activations.linear
-        up_to_layer = keras.Model(model.inputs[0], layer.output)
-        answers[stage] = up_to_layer.predict(features, batch_size=batch_size, verbose=0)
-    return answers
+        models[stage] = model, keras.Model(model.inputs[0], layer.output)
+    return models
 
 
 def op_by_op_stages(

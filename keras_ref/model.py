@@ -23,7 +23,7 @@ def make_model(
     output_bias: float | None = None,
     seed: int | None = None,
 ) -> keras.Sequential:
-    """Builds the network with fresh layer names (`dense`, `dropout`, `dense_1`).
+    """Builds the network, its layers called what Keras calls the first of their kinds.
 
     Args:
         in_features: width of a feature row.
@@ -32,16 +32,18 @@ def make_model(
         output_bias: start of the output bias, zero if None.
         seed: what `keras.utils.set_random_seed` gets before the layers are made.
     """
-    keras.backend.clear_session()  # layer names count upwards for the life of a process
     if seed is not None:
         keras.utils.set_random_seed(seed)
     bias_initializer = "zeros" if output_bias is None else keras.initializers.Constant(output_bias)
     return keras.Sequential(
         [
             keras.layers.Input((in_features,)),
-            keras.layers.Dense(hidden_units, activation="relu"),
-            keras.layers.Dropout(dropout),
-            keras.layers.Dense(1, activation="sigmoid", bias_initializer=bias_initializer),
+            # Names that a process does not count upwards; `clear_session` takes 0.16 s.
+            keras.layers.Dense(hidden_units, activation="relu", name="dense"),
+            keras.layers.Dropout(dropout, name="dropout"),
+            keras.layers.Dense(
+                1, activation="sigmoid", bias_initializer=bias_initializer, name="dense_1"
+            ),
         ]
     )
 

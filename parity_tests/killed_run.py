@@ -1,13 +1,17 @@
-"""A run of `fit` to be killed: `python -m parity_tests.killed_run CHECKPOINT RESULT PATH`.
+"""Runs of `fit` to be killed: `python -m parity_tests.killed_run CHECKPOINT RESULT PATH`.
 
-Prints a line when it starts to train, and one per epoch, so that the test can time its kill.
+For each line that it reads it forks a process, so that all of them find torch imported.
+That one says its number and that it starts, then when an epoch is through; the parent, when it
+is dead.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 
 import numpy as np
 import torch
@@ -23,8 +27,8 @@ class _Announce(Callback):
         print(epoch, flush=True)
 
 
-def run(checkpoint: str | None, path: str) -> tuple[nn.Module, dict[str, object]]:
-    """Trains to the end, from the checkpoint if there is one."""
+def run(checkpoint: str | None, path: str) -> dict[str, object]:
+    """Trains to the end, from the checkpoint if there is one, and tells what it came to."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(900, 29)).astype(np.float32)
     y = (x[:, 0] + rng.normal(size=900) > 1).astype(np.float32)
@@ -43,7 +47,7 @@ def run(checkpoint: str | None, path: str) -> tuple[nn.Module, dict[str, object]
         checkpoint=checkpoint,
         progress=False,
     )
-    return model, {
+    return {
         "history": history.history,
         "epoch": history.epoch,
         "wait": stopping.wait,
@@ -54,9 +58,22 @@ def run(checkpoint: str | None, path: str) -> tuple[nn.Module, dict[str, object]
     }
 
 
-if __name__ == "__main__":
+def main(checkpoint: str, result: str, path: str) -> None:
+    """Forks a run for each line on standard input; one that ends writes what it came to."""
     torch.set_num_threads(1)
-    print("start", flush=True)
-    _, facts = run(sys.argv[1], sys.argv[3])
-    with open(sys.argv[2], "w", encoding="utf-8") as stream:
-        json.dump(facts, stream)
+    with redirect_stdout(None):
+        run(None, path)  # what the first optimizer imports takes as long as torch itself
+    for _ in sys.stdin:
+        process = os.fork()
+        if not process:
+            print("start", os.getpid(), flush=True)
+            facts = run(checkpoint, path)
+            with open(result, "w", encoding="utf-8") as stream:
+                json.dump(facts, stream)
+            os._exit(0)
+        os.waitpid(process, 0)
+        print("dead", flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import random
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from parity_tests.killed_run import run
 from parity_tests.walls import ROOT
 from torch_impl import CheckpointError, EarlyStopping, FraudClassifier, fit
 
-KILLS = 8
+KILLS = 25
 
 
 @pytest.mark.slow
@@ -30,26 +31,30 @@ def test_a_run_killed_at_many_points_ends_on_the_same_bits(path: str, tmp_path: 
     Weights, history, dropout count and early-stopping state equal those of the run that was
     never killed; a half-written file beside the checkpoint is no hindrance.
     """
-    _, expected = run(None, path)
+    expected = run(None, path)
     draw = random.Random(0)
-    command = [sys.executable, "-m", "parity_tests.killed_run"]
     checkpoint, result = tmp_path / "run.safetensors", tmp_path / "result.json"
-    kills = 0
-    while not result.exists():
-        process = subprocess.Popen(
-            [*command, checkpoint, result, path], cwd=ROOT, stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        if kills < KILLS:
-            for _ in range(draw.randint(1, 4)):  # "start", then epochs
-                process.stdout.readline()
-            time.sleep(draw.random() * 0.01)
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        process.communicate()
+    half_written = 0
+    with subprocess.Popen(
+        [sys.executable, "-m", "parity_tests.killed_run", checkpoint, result, path],
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+    ) as forker:  # fmt: skip
+        for life in range(KILLS + 1):
+            forker.stdin.write("\n")
+            process = int(forker.stdout.readline().removeprefix("start "))
+            if life < KILLS:
+                # At once, or after an epoch; then anywhere in what follows, the writing too.
+                for _ in range(draw.randint(0, 2)):
+                    forker.stdout.readline()
+                time.sleep(draw.random() * 0.01)
+                os.kill(process, signal.SIGKILL)
+            while forker.stdout.readline() != "dead\n":
+                pass
+            assert result.exists() == (life == KILLS)
+            half_written += checkpoint.with_name(checkpoint.name + ".part").exists()
     came = json.loads(result.read_text())
     assert came == json.loads(json.dumps(expected))
-    assert kills >= 3
+    assert half_written
 
 
 def rows() -> tuple[np.ndarray, np.ndarray]:

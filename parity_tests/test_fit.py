@@ -97,7 +97,9 @@ RUNS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("path", ["compiled", "eager"])
-@pytest.mark.parametrize("case", RUNS)
+@pytest.mark.parametrize(
+    "case", [pytest.param(name, marks=pytest.mark.xdist_group(f"run {name}")) for name in RUNS]
+)
 def test_a_whole_run_agrees(
     case: str, path: str, prepared: Prepared, keras: KerasProcess, runs: dict[str, Any]
 ) -> None:

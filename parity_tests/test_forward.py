@@ -13,6 +13,8 @@ from parity_tests.keras_process import KerasProcess
 from parity_tests.stages import WEIGHT_SETS, Comparison
 from parity_tests.torch_side import classifier, forward_stages
 
+pytestmark = pytest.mark.xdist_group("the full size")
+
 STAGES = ("hidden pre-activations", "hidden activations", "logits", "probabilities")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +15,11 @@ from rich.console import Console
 
 import parity_tests.__main__ as command
 from data import synthetic
-from parity_tests import torch_side
 from parity_tests.agreement import exact
 from parity_tests.report import as_json, print_report
 from parity_tests.walls import ROOT
+
+NAME = "<script>alert(1)</script>".replace("/", "∕")  # a slash that a file name may hold
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +37,19 @@ def report(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.keras
 @pytest.mark.slow
-def test_report_on_a_csv_agrees_and_is_the_same_as_json(small_csv: Path, tmp_path: Path) -> None:
-    """Exit status 0, one table row per stage, nothing on standard error."""
-    answer = report("--csv", small_csv, "--json", tmp_path / "r.json", "--seed", "3")
+def test_report_on_a_csv_agrees_in_table_json_and_page(tmp_path: Path) -> None:
+    """Exit status 0, one row per stage in each, the same numbers, nothing on standard error."""
+    rows = tmp_path / f"{NAME} & co.csv"
+    synthetic(seed=1, rows=3000, positives=150).to_csv(rows, index=False)
+    out = {kind: tmp_path / f"r.{kind}" for kind in ("json", "html")}
+    answer = report("--csv", rows, "--json", out["json"], "--html", out["html"], "--seed", "3")
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert answer.stderr == ""
-    found = json.loads((tmp_path / "r.json").read_text())
+    assert sorted(tmp_path.iterdir()) == sorted([rows, *out.values()])
+
+    found = json.loads(out["json"].read_text())
     assert found["verdict"] == "agree"
-    assert found["data"] == {"source": str(small_csv), "rows": 3000, "positives": 150}
+    assert found["data"] == {"source": str(rows), "rows": 3000, "positives": 150}
     assert {"python", "numpy", "torch", "keras", "tensorflow"} <= set(found["versions"])
     fields = ["stage", "kind", "max_abs", "max_ulp", "bitwise_equal", "allowance_used", "agree"]
     for stage in found["stages"]:
@@ -58,34 +65,64 @@ def test_report_on_a_csv_agrees_and_is_the_same_as_json(small_csv: Path, tmp_pat
     assert len(names) == len(set(names))
     assert f"agree in all {len(names)} stages" in answer.stdout
 
+    page = out["html"].read_text(encoding="utf-8")
+    assert f"agree in all {len(names)} stages" in page
+    for stage in found["stages"]:
+        assert stage["stage"].rpartition(": ")[2] in page
+        if stage["max_abs"]:
+            assert f"<td>{stage['max_abs']:.1e}</td>" in page
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;∕script&gt; &amp; co.csv" in page
+    assert "python -m parity_tests --csv &#x27;" in page
+    for kind, version in found["versions"].items():
+        assert f"<dt>{kind}</dt><dd>{version}</dd>" in page
 
-@pytest.mark.keras
-@pytest.mark.slow
-def test_a_fault_in_the_model_makes_the_report_differ(
-    small_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    """The twin: one weight off by 1e-4 of itself, exit status 1, and the stages named."""
+
+_FAULTY_AND_PLAIN = """
+import sys
+
+if __name__ == "__main__":  # the Keras process imports this file too
+    sys.modules["matplotlib"] = None
+    from parity_tests import torch_side
+    from parity_tests.__main__ import main
+
     healthy = torch_side.load_keras_weights
 
     def faulty(model, weights):
         healthy(model, weights)
         model.hidden.weight.data[0, 0] *= 1 + 1e-4
 
-    monkeypatch.setattr(torch_side, "load_keras_weights", faulty)
-    status = command.main(["--csv", str(small_csv), "--json", str(tmp_path / "r.json")])
-    assert status == 1
-    found = json.loads((tmp_path / "r.json").read_text())
-    assert found["verdict"] == "differ"
-    broken = {stage["stage"] for stage in found["stages"] if not stage["agree"]}
+    torch_side.load_keras_weights = faulty
+    sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.keras
+@pytest.mark.slow
+def test_a_fault_makes_the_report_differ_and_without_a_page_matplotlib_is_not_needed(
+    small_csv: Path, tmp_path: Path
+) -> None:
+    """The twin: one weight off by 1e-4 of itself, exit status 1, and the stages named.
+
+    In a process in which any import of matplotlib fails.
+    """
+    program, found = tmp_path / "faulty.py", tmp_path / "r.json"
+    program.write_text(_FAULTY_AND_PLAIN)
+    answer = subprocess.run(
+        [sys.executable, program, "--csv", small_csv, "--json", found, "--epochs", "1"],
+        cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert answer.returncode == 1, answer.stdout + answer.stderr
+    report = json.loads(found.read_text())
+    assert report["verdict"] == "differ"
+    broken = {stage["stage"] for stage in report["stages"] if not stage["agree"]}
     assert "exact probes: hidden pre-activations" in broken
     assert "random weights: hidden pre-activations" in broken
     assert "scaled features" not in broken
-    printed = capsys.readouterr().out
-    assert "DIFFER" in printed
-    assert " ± " in printed
+    assert "DIFFER" in answer.stdout
+    assert " ± " in answer.stdout
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -94,26 +131,34 @@ def test_a_fault_in_the_model_makes_the_report_differ(
         (["--json", "no/such/folder/r.json"], "is not a folder"),
         (["--seed", "-1"], "--seed -1: expected 0 to"),
         (["--seed", "x"], "invalid int value: 'x'"),
+        (["--epochs", "0"], "--epochs 0: expected at least 1"),
         (["--csv", "a.csv", "--download"], "not allowed with"),
         (["--nonsense"], "--nonsense"),
     ],
 )
-def test_bad_input_exits_with_2_and_one_line(arguments: list[str], message: str) -> None:
+def test_bad_input_exits_with_2_and_one_line(
+    arguments: list[str], message: str, capfd: pytest.CaptureFixture
+) -> None:
     """One clear line on standard error, nothing on standard output."""
-    answer = report(*arguments)
-    assert answer.returncode == 2
-    assert answer.stdout == ""
-    assert len(answer.stderr.splitlines()) == 1
-    assert message in answer.stderr
+    try:
+        status = command.main(arguments)
+    except SystemExit as stopped:
+        status = stopped.code
+    printed = capfd.readouterr()
+    assert status == 2
+    assert printed.out == ""
+    assert len(printed.err.splitlines()) == 1
+    assert message in printed.err
 
 
 @pytest.mark.slow
 def test_a_column_missing_in_the_file_is_named(tmp_path: Path, small_csv: Path) -> None:
-    """Bad data is bad input: the line names file and column."""
+    """Bad data is bad input, for a process too: the line names file and column."""
     path = tmp_path / "no_amount.csv"
     path.write_text(small_csv.read_text().replace("Amount", "Betrag"))
     answer = report("--csv", path)
     assert answer.returncode == 2
+    assert answer.stdout == ""
     assert len(answer.stderr.splitlines()) == 1
     assert "no_amount.csv" in answer.stderr
     assert "Amount" in answer.stderr
