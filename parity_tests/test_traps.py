@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from pathlib import Path
@@ -12,32 +11,11 @@ import torch
 
 from parity_tests import traps
 from parity_tests.plain_loop import BATCH_SIZE, EPOCHS, SEED, Lab, one_thread
+from parity_tests.readme import symbols, table_after
 from parity_tests.trap_table import TRAPS, markdown, measurements
 from parity_tests.traps_model import NotMeasuredHereError
 from parity_tests.walls import ROOT
 from torch_impl import fit
-
-
-def table_after(marker: str, file: Path) -> list[str]:
-    """The lines of the table that follows a comment."""
-    _, found, after = file.read_text(encoding="utf-8").partition(f"<!-- {marker} -->\n")
-    assert found
-    return after.partition("\n\n")[0].splitlines()
-
-
-def symbols(file: Path) -> set[str]:
-    """Functions, classes and their methods, as `Class.method`."""
-    found: set[str] = set()
-
-    def visit(body: list[ast.stmt], prefix: str) -> None:
-        for node in body:
-            if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                found.add(prefix + node.name)
-            if isinstance(node, ast.ClassDef):
-                visit(node.body, f"{prefix}{node.name}.")
-
-    visit(ast.parse(file.read_text(encoding="utf-8")).body, "")
-    return found
 
 
 @pytest.mark.slow
@@ -46,15 +24,15 @@ def test_every_figure_of_the_reference_comes_out(tmp_path: Path) -> None:
     traps.main(["--json", str(tmp_path / "t.json")])
     found = json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))["traps"]
     said = {row["trap"]: row["says"] for row in found}
-    assert table_after("migration-reference", ROOT / "README.md") == markdown(said).splitlines()
+    assert table_after("migration-reference") == markdown(said).splitlines()
     recorded = [row["trap"] for row in found if row["recorded_because"]]
     assert recorded in ([], ["one process for both"])
 
 
 def test_long_form_tells_how_each_figure_is_measured() -> None:
     """In the words of the functions that measure."""
-    shown = table_after("measurements", ROOT / "parity_tests" / "README.md")
-    assert shown == measurements().splitlines()
+    text = (ROOT / "parity_tests" / "README.md").read_text(encoding="utf-8")
+    assert table_after("measurements", text) == measurements().splitlines()
 
 
 @pytest.mark.parametrize("trap", TRAPS, ids=lambda trap: trap.name)
