@@ -177,7 +177,8 @@ def _table(results: list[StageResult]) -> str:
         rows.append(f'<tr class="{kind}"><th scope="row">{name}</th>{cells}{verdict}</tr>')
     columns = ("stage", "kind", "max |Δ|", "ULP", "bitwise =", "allowance", "verdict")
     head = "".join(f'<th scope="col">{name}</th>' for name in columns)
-    body = f"""<div class="scroll" tabindex="0" role="region" aria-label="Stages">
+    body = f"""<p class="narrow">The table goes on to the right, up to the verdicts →</p>
+<div class="scroll" tabindex="0" role="region" aria-label="Stages">
 <table class="stages"><thead><tr>{head}</tr></thead><tbody>
 {"".join(rows)}
 </tbody></table></div>"""

@@ -8,6 +8,7 @@ the suite repeats it on a sample.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 
 import numpy as np
@@ -80,12 +81,17 @@ def keras_error(stride: int = 1) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measures both libraries at every float32 and prints the result."""
+    """Measures both libraries at every float32, or at every n-th, and prints the result."""
     from parity_tests.keras_process import KerasProcess
 
+    parser = argparse.ArgumentParser(prog="python -m parity_tests.sigmoid", description=__doc__)
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="every N-th (default 1)")
+    stride = parser.parse_args().every
+    if stride < 1:
+        parser.error("expected --every of at least 1")
     with KerasProcess() as keras:
-        theirs = keras.submit(keras_error)
-        errors = {"PyTorch": torch_error(), "Keras": theirs.result()}
+        theirs = keras.submit(keras_error, stride)
+        errors = {"PyTorch": torch_error(stride), "Keras": keras.wait(theirs)}
     for name, (normal, subnormal) in errors.items():
         print(f"{name}: {normal:.4f} ULP; where the result is below 2**-126: {subnormal:.4f} of it")
 

@@ -10,15 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from parity_tests.__main__ import parse_arguments
+from parity_tests.readme import README, blocks, symbols, table_after
 from parity_tests.test_keras_files import MANIFESTS
 from parity_tests.walls import ROOT
-
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
 @pytest.mark.slow
@@ -32,21 +26,13 @@ def test_python_example_runs(example: str, tmp_path: Path) -> None:
     assert answer.returncode == 0, answer.stderr
 
 
-@pytest.mark.parametrize("line", blocks("text")[0].splitlines())
-def test_report_command_line_is_understood(line: str) -> None:
-    """Every option shown exists; the report's own tests run it."""
-    command = line.partition("#")[0].split()
-    assert command[:3] == ["python", "-m", "parity_tests"]
-    parse_arguments(command[3:])
-
-
 @pytest.mark.parametrize(
     "test_id", sorted(set(re.findall(r"`(parity_tests/[^`]*::[^`]*)`", README)))
 )
 def test_named_proof_exists(test_id: str) -> None:
     """A row of the migration table without its test proves nothing."""
     path, _, name = test_id.partition("::")
-    assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8")
+    assert name in symbols(ROOT / path)
 
 
 @pytest.mark.parametrize("marker", ["report-command", "test-command"])
@@ -65,10 +51,9 @@ FORMATS = {
 
 def test_each_tick_of_the_format_matrix_is_a_committed_file() -> None:
     """And each committed file has its tick."""
-    _, _, table = README.partition("<!-- format-matrix -->\n")
     head, _, *rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
-        for line in table.partition("\n\n")[0].splitlines()
+        for line in table_after("format-matrix")
     ]
     ticked = {
         (FORMATS[row[0]], version)

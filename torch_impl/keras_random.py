@@ -205,7 +205,23 @@ def dropout_masks(
     conversion: Conversion = "op",
     device: Device = None,
 ) -> Tensor:
-    """`dropout_mask` of consecutive training calls at once, bool (len(steps), len(rows), units)."""
+    """`dropout_mask` of consecutive training calls at once.
+
+    Args:
+        seed: see `dropout_mask`.
+        steps: consecutive training calls, counted from 0.
+        rate: see `dropout_mask`.
+        rows: see `dropout_mask`.
+        units: see `dropout_mask`.
+        conversion: see `dropout_mask`.
+        device: see `dropout_mask`.
+
+    Returns:
+        bool (len(steps), len(rows), units).
+
+    Raises:
+        ValueError: as `dropout_mask`.
+    """
     if not 0 <= rate <= 1:
         raise ValueError(f"rate is {rate}, expected 0 to 1")
     if rows.step != 1 or rows.start < 0:

@@ -18,14 +18,17 @@ __all__ = ["KERAS_WEIGHT_MAP", "WeightRow", "load_keras_weights", "to_keras_weig
 
 
 class WeightRow(NamedTuple):
-    """One weight under both its names."""
+    """One weight under both its names.
+
+    Args:
+        keras: `layer/weight` in Keras, as `f"{layer.name}/{weight.name}"`.
+        torch: the key in the module's `state_dict`.
+        transpose: whether the two are each other's transpose.
+    """
 
     keras: str
-    """`layer/weight` in Keras, as `f"{layer.name}/{weight.name}"`."""
     torch: str
-    """The key in the module's `state_dict`."""
     transpose: bool
-    """Whether the two are each other's transpose."""
 
 
 KERAS_WEIGHT_MAP = (

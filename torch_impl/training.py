@@ -33,15 +33,24 @@ __all__ = ["History", "evaluate", "fit", "predict"]
 
 @dataclass
 class History:
-    """What `fit` gives, under Keras's names."""
+    """What `fit` gives, under Keras's names.
+
+    Args:
+        epoch: numbers of the epochs run, from 0.
+        history: `loss`, the metrics, and the same with `val_`: one value per epoch, as float32
+            holds it.
+    """
 
     epoch: list[int] = field(default_factory=list)
-    """Numbers of the epochs run, from 0."""
     history: dict[str, list[float]] = field(default_factory=dict)
-    """`loss`, the metrics, and the same with `val_`: one value per epoch, as float32 holds it."""
 
     def append(self, epoch: int, logs: Mapping[str, float]) -> None:
-        """Adds an epoch."""
+        """Adds an epoch.
+
+        Args:
+            epoch: its number.
+            logs: its losses and metrics.
+        """
         self.epoch.append(epoch)
         for name, value in logs.items():
             self.history.setdefault(name, []).append(value)

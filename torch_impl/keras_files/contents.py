@@ -15,6 +15,9 @@ class KerasFileError(ValueError):
     """A Keras file is damaged or hostile, or holds what is not supported.
 
     The message is one line; what a file put into it cannot steer a terminal.
+
+    Args:
+        message: is made one printable line.
     """
 
     def __init__(self, message: str) -> None:
