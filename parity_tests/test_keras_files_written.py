@@ -12,6 +12,7 @@ import torch
 from parity_tests.agreement import within, within_rounding
 from parity_tests.bounds import exactly, forward
 from parity_tests.keras_process import KerasProcess
+from parity_tests.reference import FLOAT64, OF_TODAY
 from parity_tests.test_keras_files import COMMITTED, FOLDER, MANIFESTS
 from parity_tests.test_saved_model import bits
 from torch_impl import (
@@ -121,7 +122,16 @@ def test_keras_opens_predicts_and_trains_on(
         assert result.agree, result.detail
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        torch.float32,
+        pytest.param(torch.float64, marks=FLOAT64),
+        torch.float16,
+        torch.bfloat16,
+    ],
+    ids=str,
+)
 def test_keras_loads_our_weights(dtype: torch.dtype, keras: KerasProcess, tmp_path: Path) -> None:
     """`load_weights` into a network made anew, bit for bit, and `load_model` too."""
     model = FraudClassifier(7, 12, 0.5, seed=4, dtype=dtype)
@@ -171,6 +181,7 @@ def test_saving_refuses_what_it_does_not_know(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["kept.keras"]
 
 
+@OF_TODAY
 def test_keras_cannot_use_some_of_its_own_files(keras: KerasProcess) -> None:
     """Keras 3.15 opens no bfloat16 `.h5`, and of any `.h5` it loses Adam's moments.
 
