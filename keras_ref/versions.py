@@ -28,6 +28,8 @@ def loaded_modules() -> list[str]:
 
 def onednn_is_on() -> bool:
     """Whether TensorFlow's CPU kernels are oneDNN's, as by default on x86-64 Linux."""
+    if keras.backend.backend() != "tensorflow":
+        return False
     from tensorflow.python.util import _pywrap_util_port
 
     return bool(_pywrap_util_port.IsMklEnabled())

@@ -1,4 +1,4 @@
-"""The table of verdicts by reference, from the tallies that `pytest --tally FILE` wrote.
+"""The table of verdicts by reference, from the tallies that `pytest --tally=FILE` wrote.
 
 `python -m parity_tests.matrix FOLDER` prints it; `nox` does so at its end.
 """

@@ -20,9 +20,11 @@ from packaging.version import Version
 from parity_tests.keras_process import PYTHON
 
 __all__ = [
+    "BEST_WEIGHTS",
     "CLIPPED_LOSS",
     "EPOCH_LOSS",
     "FLOAT64",
+    "KERAS_3_FILES",
     "LOGITS",
     "OF_TODAY",
     "ON_TENSORFLOW",
@@ -57,6 +59,10 @@ OWN_NAMES = pytest.mark.reference("a .weights.h5 did not tell the layers' names"
 TRACKABLE = pytest.mark.reference("a checkpoint took no optimizer", keras=">=3.1")
 CLIPPED_LOSS = pytest.mark.reference(
     "Keras 2 adds 1e-7 to a probability that it has clipped", keras=">=3"
+)
+KERAS_3_FILES = pytest.mark.reference("a whole model is written as Keras 3 writes it", keras=">=3")
+BEST_WEIGHTS = pytest.mark.reference(
+    "Keras 2 restores the best weights where it stops early alone", keras=">=3"
 )
 LOGITS = pytest.mark.reference(
     "cross-entropy after a sigmoid layer is taken from the logits on TensorFlow alone",

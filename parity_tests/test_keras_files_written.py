@@ -12,7 +12,7 @@ import torch
 from parity_tests.agreement import within, within_rounding
 from parity_tests.bounds import exactly, forward
 from parity_tests.keras_process import KerasProcess
-from parity_tests.reference import FLOAT64, OF_TODAY
+from parity_tests.reference import FLOAT64, KERAS_3_FILES, OF_TODAY
 from parity_tests.test_keras_files import COMMITTED, FOLDER, MANIFESTS
 from parity_tests.test_saved_model import bits
 from torch_impl import (
@@ -79,6 +79,7 @@ def test_a_round_trip_keeps_every_bit(version: str, file: str, ending: str, tmp_
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+@KERAS_3_FILES
 @pytest.mark.parametrize("ending", [".keras", ".h5"])
 def test_keras_opens_predicts_and_trains_on(
     ending: str, keras: KerasProcess, tmp_path: Path
@@ -122,6 +123,7 @@ def test_keras_opens_predicts_and_trains_on(
         assert result.agree, result.detail
 
 
+@KERAS_3_FILES
 @pytest.mark.parametrize(
     "dtype",
     [
@@ -149,6 +151,7 @@ def test_keras_loads_our_weights(dtype: torch.dtype, keras: KerasProcess, tmp_pa
             assert theirs["weights"][weight] == (bits(tensor)[0], bits(tensor)[2]), weight
 
 
+@KERAS_3_FILES
 @pytest.mark.parametrize("file", ["functional.keras", "deep.keras", "classic.h5"])
 def test_keras_opens_what_came_from_keras_under_its_own_names(
     file: str, keras: KerasProcess, tmp_path: Path

@@ -18,7 +18,7 @@ from parity_tests.reference import ON_TENSORFLOW, RANDOM_STREAM, TENSORFLOW_FILE
 from parity_tests.test_keras_files import FOLDER
 from torch_impl import FraudClassifier, save_keras, to_keras_weights
 from torch_impl.keras_files.reading import read_keras
-from torch_impl.keras_random import dropout_mask, glorot_uniform, uniform
+from torch_impl.keras_random import dropout_mask, glorot_uniform, layer_seeds, uniform
 
 ON_TENSORFLOW_BACKEND = reference().backend == "tensorflow"
 
@@ -31,11 +31,14 @@ def test_the_reference_is_what_was_read_off_its_environment(keras: KerasProcess)
     assert said[asked.backend] == asked.backend_version
 
 
-def test_initial_weights_of_a_seed_are_the_same_on_tensorflow_alone(keras: KerasProcess) -> None:
-    """In Keras 2 too; JAX and torch draw others."""
-    theirs = keras.call("model.initial_weights", seed=42)["dense/kernel"]
-    ours = to_keras_weights(FraudClassifier(seed=42))["dense/kernel"]
-    assert np.array_equal(ours, theirs) == ON_TENSORFLOW_BACKEND
+def test_initial_weights_of_a_seed_are_keras_3s_on_tensorflow_alone(keras: KerasProcess) -> None:
+    """JAX and torch draw others; in Keras 2 Dropout takes no draw of the layers' seeds."""
+    theirs = keras.call("model.initial_weights", seed=42)
+    first, second, third = layer_seeds(42, 3)
+    last = third if since("3.0") else second
+    for seed, shape, name in ((first, (29, 16), "dense"), (last, (16, 1), "dense_1")):
+        ours = glorot_uniform(seed, shape).numpy()
+        assert np.array_equal(ours, theirs[f"{name}/kernel"]) == ON_TENSORFLOW_BACKEND
 
 
 @ON_TENSORFLOW
@@ -168,6 +171,27 @@ def test_float64_is_float32_on_jax(keras: KerasProcess, tmp_path: Path) -> None:
     assert {dtype for dtype, _ in told.values()} == {
         "float32" if reference().backend == "jax" else "float64"
     }
+
+
+@pytest.mark.parametrize("ending", [".weights.h5", ".keras", ".h5"])
+def test_keras_2_takes_our_weights_and_no_model(
+    ending: str, keras: KerasProcess, tmp_path: Path
+) -> None:
+    """A whole model is written in Keras 3's words: Keras 2 knows no `batch_shape`."""
+    model = FraudClassifier(5, 4, seed=1)
+    path = tmp_path / f"x{ending}"
+    save_keras(model, path)
+    if ending == ".weights.h5":
+        told = keras.call("files.open_weights", str(path), 5, 4, "float32")
+    elif not since("3.0"):
+        with pytest.raises(TypeError, match="batch_shape"):
+            keras.call("files.open_model", str(path), *rows_and_labels(3, 4))
+        return
+    else:
+        x, y = rows_and_labels(3, 4)
+        told = keras.call("files.open_model", str(path), x[:, :5], y)
+    for name, array in to_keras_weights(model).items():
+        assert told["weights"][name] == ("float32", array.tobytes())
 
 
 def test_a_weights_file_tells_the_layers_own_names_since_3_6(

@@ -8,6 +8,7 @@ from parity_tests.keras_process import KerasProcess
 from parity_tests.recorded import CASES
 from parity_tests.recording_file import Recordings
 from parity_tests.reference import (
+    BEST_WEIGHTS,
     CLIPPED_LOSS,
     EPOCH_LOSS,
     LOGITS,
@@ -35,7 +36,9 @@ def demands(name: str) -> list[pytest.MarkDecorator]:
             found.append(ZERO_SEED)
         return [*found, RATE_ONE] if inputs.get("rate") == 1 else found
     if function == "initial_weights":
-        return [ON_TENSORFLOW]
+        return [RANDOM_STREAM]
+    if name == "early stopping, best weights without a stop":
+        return [BEST_WEIGHTS]
     if function == "binary_crossentropy":
         return [CLIPPED_LOSS]
     if function == "fit":  # 700 rows in batches of 128
