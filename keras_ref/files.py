@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import keras
 import numpy as np
-import tensorflow as tf
+
+from keras_ref import compat
 
 __all__ = [
     "export_saved_model",
@@ -39,8 +40,10 @@ def export_saved_model(
     """
     model = _trained(kind, dtype)
     if api == "export":
-        model.export(folder, verbose=False)
+        compat.export(model, folder)
     else:
+        import tensorflow as tf
+
         tf.saved_model.save(model, folder)
     return _told(model)
 
@@ -67,6 +70,8 @@ def write_checkpoint(
         `weights`, `momentum` and `velocity` by name as pairs of dtype and bytes, with their
         `shapes`; `iterations` and `learning_rate`.
     """
+    import tensorflow as tf
+
     model = _trained(kind, dtype, optimizer, steps)
     checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
     getattr(checkpoint, api)(prefix)
@@ -145,6 +150,8 @@ def open_weights(path: str, in_features: int, hidden_units: int, dtype: str) -> 
 
 def write_tensors(prefix: str, tensors: dict[str, np.ndarray], shards: int = 1) -> None:
     """Writes tensors by name with TensorFlow's own writer, one data file or more."""
+    import tensorflow as tf
+
     names, values = list(tensors), list(tensors.values())
     parts = []
     for shard in range(shards):
@@ -162,6 +169,8 @@ def write_tensors(prefix: str, tensors: dict[str, np.ndarray], shards: int = 1) 
 
 def export_unsupported(folder: str, name: str) -> None:
     """Writes a SavedModel, and a checkpoint at `folder/checkpoint/x`, of another network."""
+    import tensorflow as tf
+
     keras.backend.clear_session()
     layers = keras.layers
     inputs = keras.Input((5,))
@@ -175,7 +184,7 @@ def export_unsupported(folder: str, name: str) -> None:
         "no_weights": lambda x: layers.Activation("relu")(x),
     }
     model = keras.Model(inputs, networks[name](inputs))
-    model.export(f"{folder}/exported", verbose=False)
+    compat.export(model, f"{folder}/exported")
     tf.train.Checkpoint(model=model).write(f"{folder}/checkpoint/x")
 
 
@@ -208,7 +217,9 @@ def _trained(
 
 
 def _variables(model: keras.Model) -> dict[str, Any]:
-    variables = {f"{layer.name}/{w.name}": w for layer in model.layers for w in layer.weights}
+    variables = {
+        f"{layer.name}/{compat.weight_name(w)}": w for layer in model.layers for w in layer.weights
+    }
     return {name: w for name, w in variables.items() if w.trainable}
 
 
@@ -217,18 +228,17 @@ def _told(model: keras.Model) -> dict[str, Any]:
     told: dict[str, Any] = {
         "weights": {name: _bits(w) for name, w in variables.items()},
         "shapes": {name: tuple(w.shape) for name, w in variables.items()},
-        "iterations": int(model.optimizer.iterations.numpy()),
-        "learning_rate": float(model.optimizer.learning_rate.numpy()),
+        "iterations": compat.iterations(model.optimizer),
+        "learning_rate": compat.learning_rate(model.optimizer),
     }
-    for kind in ("momentum", "velocity"):
-        slots = getattr(model.optimizer, {"momentum": "_momentums"}.get(kind, "_velocities"), [])
-        names = {id(w): name for name, w in variables.items()}
-        order = [names[id(w)] for w in model.optimizer._trainable_variables]
+    names = {id(w): name for name, w in variables.items()}
+    order = [names[id(w)] for w in compat.built_for(model.optimizer, list(variables.values()))]
+    for kind, slots in compat.adam_moments(model.optimizer).items():
         told[kind] = {name: _bits(w) for name, w in zip(order, slots, strict=bool(slots))}
     return told
 
 
 def _bits(variable: Any) -> tuple[str, bytes]:
     # bfloat16 is no dtype of NumPy's own, so the bytes cross the process border.
-    value = np.asarray(keras.ops.convert_to_tensor(variable))
+    value = compat.to_numpy(variable)
     return value.dtype.name, value.tobytes()

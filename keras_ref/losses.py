@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from keras_ref.compat import to_numpy
 from keras_ref.training import tutorial_metrics
 
 __all__ = ["binary_crossentropy", "metrics_of_logits"]
@@ -13,7 +14,7 @@ __all__ = ["binary_crossentropy", "metrics_of_logits"]
 def binary_crossentropy(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """`keras.losses.binary_crossentropy` of each row's probability, (N, 1)."""
     losses = keras.losses.binary_crossentropy(labels, probabilities)
-    return keras.ops.convert_to_numpy(losses)[:, None]
+    return to_numpy(losses)[:, None]
 
 
 def metrics_of_logits(

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
+from keras_ref.compat import to_numpy, weight_name
+
 __all__ = ["get_weights", "initial_weights", "make_model", "set_weights"]
 
 
@@ -51,7 +53,7 @@ def make_model(
 def get_weights(model: keras.Model) -> dict[str, np.ndarray]:
     """The weights by name, `layer/weight` (`dense/kernel`, …), as copies."""
     return {
-        f"{layer.name}/{weight.name}": keras.ops.convert_to_numpy(weight).copy()
+        f"{layer.name}/{weight_name(weight)}": to_numpy(weight).copy()
         for layer in model.layers
         for weight in layer.weights
         if weight.trainable
@@ -66,7 +68,7 @@ def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
             named at once and nothing is copied.
     """
     targets = {
-        f"{layer.name}/{weight.name}": weight
+        f"{layer.name}/{weight_name(weight)}": weight
         for layer in model.layers
         for weight in layer.weights
         if weight.trainable
@@ -108,4 +110,4 @@ def untouched_tutorial_bias(seed: int) -> np.ndarray:
     keras.utils.set_random_seed(seed)
     layer = keras.layers.Dense(1, activation="sigmoid", bias_initializer=None)
     layer.build((None, 16))
-    return keras.ops.convert_to_numpy(layer.bias)
+    return to_numpy(layer.bias)

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_ref.compat import to_numpy, weight_name
+
 __all__ = ["dropout", "fit_orders", "fresh_model", "glorot_uniform", "random_bits", "uniform"]
 
 Mode = Literal["eager", "graph", "xla"]
@@ -30,7 +32,7 @@ def uniform(seed: tuple[int, int], shape: tuple[int, ...], mode: Mode = "eager")
 
 def glorot_uniform(seed: int, shape: tuple[int, ...]) -> np.ndarray:
     """What the Glorot-uniform initializer gives."""
-    return keras.ops.convert_to_numpy(keras.initializers.GlorotUniform(seed)(shape))
+    return to_numpy(keras.initializers.GlorotUniform(seed)(shape))
 
 
 def dropout(
@@ -113,12 +115,13 @@ def fresh_model(
     output = keras.layers.Dense(1, "sigmoid", bias_initializer=bias_initializer)
     keras.Sequential([keras.layers.Input((29,)), hidden, drop, output])
     drawn = {
-        f"{name}/{weight.name}": keras.ops.convert_to_numpy(weight)
+        f"{name}/{weight_name(weight)}": to_numpy(weight)
         for name, layer in (("dense", hidden), ("dense_1", output))
         for weight in layer.weights
     }
     if hasattr(drop, "seed_generator"):
-        drawn["dropout/seed"] = keras.ops.convert_to_numpy(drop.seed_generator.state)[0]
+        # uint32 before Keras 3.5
+        drawn["dropout/seed"] = np.int64(to_numpy(drop.seed_generator.state)[0])
     return drawn
 
 

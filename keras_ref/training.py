@@ -8,8 +8,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from keras_ref.compat import adam_moments, apply_gradients, gradients, iterations, to_numpy
 from keras_ref.model import get_weights, make_model, set_weights
 
 __all__ = ["early_stopping", "fit", "one_step", "oversample", "timed_fit", "tutorial_metrics"]
@@ -125,7 +125,7 @@ def fit(
         verbose=0,
     )
     names = list(initial)
-    variables = [keras.ops.convert_to_numpy(v) for v in optimizer.variables[2:]]
+    moments = adam_moments(optimizer)
     return {
         "history": {name: [float(v) for v in values] for name, values in history.history.items()},
         "epoch": list(history.epoch),
@@ -133,9 +133,11 @@ def fit(
         "weights": recorder.weights,
         "trace": tracer.weights,
         "final": get_weights(model),
-        "momentum": dict(zip(names, variables[0::2], strict=True)),
-        "velocity": dict(zip(names, variables[1::2], strict=True)),
-        "iterations": int(optimizer.iterations),
+        **{
+            kind: dict(zip(names, map(to_numpy, variables), strict=True))
+            for kind, variables in moments.items()
+        },
+        "iterations": iterations(optimizer),
     }
 
 
@@ -184,21 +186,16 @@ def one_step(
     optimizer = keras.optimizers.Adam(learning_rate=1e-3)
     model.compile(optimizer=optimizer, loss=keras.losses.BinaryCrossentropy())
 
-    @tf.function
-    def gradients() -> list[tf.Tensor]:
-        with tf.GradientTape() as tape:
-            predicted = model(features, training=True)
-            loss = model.compute_loss(features, labels, predicted, sample_weight)
-        return tape.gradient(loss, model.trainable_weights)
-
-    came = gradients()
-    optimizer.apply(came, model.trainable_weights)
+    came = gradients(model, features, labels, sample_weight)
+    apply_gradients(optimizer, came, model)
     names = list(get_weights(model))
-    variables = [keras.ops.convert_to_numpy(v) for v in optimizer.variables[2:]]
+    moments = adam_moments(optimizer)
     return {
-        "gradient": dict(zip(names, (g.numpy() for g in came), strict=True)),
-        "momentum": dict(zip(names, variables[0::2], strict=True)),
-        "velocity": dict(zip(names, variables[1::2], strict=True)),
+        "gradient": dict(zip(names, came, strict=True)),
+        **{
+            kind: dict(zip(names, map(to_numpy, variables), strict=True))
+            for kind, variables in moments.items()
+        },
         "weight": get_weights(model),
     }
 

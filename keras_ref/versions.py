@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 import keras
@@ -11,12 +12,13 @@ __all__ = ["loaded_modules", "versions"]
 
 def versions() -> dict[str, str]:
     """Versions of Keras and of its backend."""
-    found = {"keras": keras.__version__, "keras backend": keras.backend.backend()}
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        found["tensorflow"] = tf.__version__
-    return found
+    backend = keras.backend.backend()
+    loaded = importlib.import_module(backend)
+    return {
+        "keras": keras.__version__,
+        "keras backend": backend,
+        backend: loaded.__version__.partition("+")[0],
+    }
 
 
 def loaded_modules() -> list[str]:
@@ -26,6 +28,8 @@ def loaded_modules() -> list[str]:
 
 def onednn_is_on() -> bool:
     """Whether TensorFlow's CPU kernels are oneDNN's, as by default on x86-64 Linux."""
+    if keras.backend.backend() != "tensorflow":
+        return False
     from tensorflow.python.util import _pywrap_util_port
 
     return bool(_pywrap_util_port.IsMklEnabled())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from parity_tests.keras_process import KerasProcess
 from parity_tests.recorded import FOLDER
 from parity_tests.recording_file import Recordings, read
+from parity_tests.reference import reference, unmet
 from parity_tests.selection import (
     LeftOut,
     absent,
@@ -34,7 +36,7 @@ _left_out = pytest.StashKey[LeftOut]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--recorded`, `--fast` and `--device`."""
+    """`--recorded`, `--fast`, `--device` and `--tally`."""
     parser.addoption(
         "--recorded", action="store_true",
         help="ask no live Keras: run what would run where TensorFlow is not installed",
@@ -46,6 +48,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--device", default="cpu",
         help="where the torch side computes what is compared with the recordings, such as cuda",
+    )  # fmt: skip
+    parser.addoption(
+        "--tally", metavar="FILE",
+        help="write how the live reference fared to a JSON file, for parity_tests.matrix",
     )  # fmt: skip
 
 
@@ -79,7 +85,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves out what needs a Keras that is not there, or is not asked, and counts it."""
-    missing = absent({"keras", "tensorflow"})
+    missing = reference().missing
     kept, dropped = [], []
     for item in items:
         markers = {marker.name for marker in item.iter_markers()}
@@ -87,9 +93,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if needs_keras(getattr(item, "fixturenames", []), markers):
             item.add_marker("keras")
             if missing:
-                reason = f"no live Keras ({', '.join(sorted(missing))} not installed)"
+                reason = f"no live Keras ({', '.join(missing)} not installed)"
             elif _asks_no_keras(config):
                 reason = "no live Keras (asked for)"
+            else:
+                demands = [unmet(mark, reference()) for mark in item.iter_markers("reference")]
+                reason = next(filter(None, demands), None)
+                if reason:
+                    config.stash[_left_out].not_applicable[reason] += 1
         if reason is None and "slow" in markers and config.getoption("--fast"):
             reason = "slow (--fast)"
         if reason:
@@ -105,22 +116,31 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         left = session.config.stash[_left_out]
-        output["left_out"] = (dict(left.tests), dict(left.files))
+        output["left_out"] = tuple(map(dict, left))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Takes what a worker counted."""
-    tests, files = getattr(node, "workeroutput", {}).get("left_out", ({}, {}))
-    left = node.config.stash[_left_out]
-    left.tests |= tests  # every worker collects, and counts, everything
-    left.files |= files
+    theirs = getattr(node, "workeroutput", {}).get("left_out", ({}, {}, {}))
+    for counts, came in zip(node.config.stash[_left_out], theirs, strict=True):
+        counts |= came  # every worker collects, and counts, everything
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """How many tests and files were left out, and why."""
-    for line in config.stash[_left_out].lines():
+    """How many tests and files were left out, and why; the same as data where it is asked."""
+    left = config.stash[_left_out]
+    for line in left.lines():
         terminalreporter.write_line(line)
+    if config.getoption("--tally"):
+        count = {kind: len(found) for kind, found in terminalreporter.stats.items()}
+        tally = {
+            **reference()._asdict(),
+            "passed": count.get("passed", 0),
+            "failed": count.get("failed", 0) + count.get("error", 0),
+            "not_applicable": dict(left.not_applicable),
+        }
+        Path(config.getoption("--tally")).write_text(json.dumps(tally, indent=2) + "\n", "utf-8")
 
 
 @pytest.fixture(scope="session")

@@ -10,14 +10,15 @@ import ast
 import importlib.util
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 import torch
 
 from parity_tests.recorded import FOLDER
 from parity_tests.recording_file import read_index
+from parity_tests.reference import reference
 from parity_tests.walls import ALLOWED, ROOT
 
 __all__ = ["absent", "device_fault", "keras_line", "needed_packages", "needs_keras"]
@@ -86,13 +87,11 @@ def _imports(file: Path) -> tuple[str, ...]:
 
 def keras_line(recorded: bool) -> str:
     """What the suite's header says of the reference."""
-    missing = absent({"keras", "tensorflow"})
+    missing = reference().missing
     if not (missing or recorded):
-        return (
-            f"Keras: live {metadata.version('keras')} / tensorflow {metadata.version('tensorflow')}"
-        )
+        return f"Keras: live {reference()}"
     versions = read_index(FOLDER)["versions"]
-    reason = f"{' and '.join(sorted(missing))} not installed" if missing else "--recorded"
+    reason = f"{' and '.join(missing)} not installed" if missing else "--recorded"
     return (
         f"Keras: recorded by keras {versions['keras']} / tensorflow "
         f"{versions.get('tensorflow', '-')} ({reason})"
@@ -116,6 +115,11 @@ class LeftOut:
     def __init__(self) -> None:
         self.tests: Counter[str] = Counter()
         self.files: Counter[str] = Counter()
+        self.not_applicable: Counter[str] = Counter()
+        """Those of the tests that are nothing to the reference asked."""
+
+    def __iter__(self) -> Iterator[Counter[str]]:
+        return iter((self.tests, self.files, self.not_applicable))
 
     def lines(self) -> list[str]:
         """For the summary."""

@@ -10,6 +10,7 @@ import pytest
 from data import Prepared, prepare, synthetic
 from parity_tests.agreement import StageResult
 from parity_tests.keras_process import KerasProcess
+from parity_tests.reference import EPOCH_LOSS, RANDOM_STREAM, STEPS_PER_EPOCH
 from parity_tests.training_pair import compare_one_step, compare_runs, torch_fit, yardsticks
 from torch_impl import oversample, prior_log_odds
 
@@ -37,7 +38,13 @@ STEPS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("case", STEPS)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(name, marks=[] if options.get("dropout") == 0 else RANDOM_STREAM)
+        for name, options in STEPS.items()
+    ],
+)
 def test_one_step_agrees_in_every_gradient_moment_and_weight(
     case: str, prepared: Prepared, keras: KerasProcess
 ) -> None:
@@ -96,10 +103,25 @@ RUNS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+WHOLE_BATCHES = (256, 512)  # divide the 7,680 rows
+
+
 @pytest.mark.parametrize("path", ["compiled", "eager"])
 @pytest.mark.parametrize(
-    "case", [pytest.param(name, marks=pytest.mark.xdist_group(f"run {name}")) for name in RUNS]
+    "case",
+    [
+        pytest.param(
+            name,
+            marks=[
+                pytest.mark.xdist_group(f"run {name}"),
+                *([STEPS_PER_EPOCH] if "steps_per_epoch" in options else []),
+                *([] if options["batch_size"] in WHOLE_BATCHES else [EPOCH_LOSS]),
+            ],
+        )
+        for name, options in RUNS.items()
+    ],
 )
+@RANDOM_STREAM
 def test_a_whole_run_agrees(
     case: str, path: str, prepared: Prepared, keras: KerasProcess, runs: dict[str, Any]
 ) -> None:

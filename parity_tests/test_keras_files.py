@@ -15,6 +15,7 @@ from torch import Tensor
 from parity_tests.agreement import within
 from parity_tests.bounds import affine, exactly, relu, sigmoid
 from parity_tests.keras_process import KerasProcess
+from parity_tests.reference import OWN_NAMES
 from parity_tests.test_saved_model import bits, check_bits
 from torch_impl import (
     FraudClassifier,
@@ -114,10 +115,7 @@ def check_layers(came: Contents, model_facts: dict[str, Any]) -> None:
             assert layer.activation == facts["activation"]
 
 
-ENDINGS = [".keras", ".weights.h5", ".h5"]
-
-
-@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("ending", [".keras", pytest.param(".weights.h5", marks=OWN_NAMES), ".h5"])
 @pytest.mark.parametrize(
     ("kind", "dtype"),
     [

@@ -12,6 +12,7 @@ import torch
 from parity_tests.agreement import within, within_rounding
 from parity_tests.bounds import exactly, forward
 from parity_tests.keras_process import KerasProcess
+from parity_tests.reference import FLOAT64, KERAS_3_FILES, OF_TODAY
 from parity_tests.test_keras_files import COMMITTED, FOLDER, MANIFESTS
 from parity_tests.test_saved_model import bits
 from torch_impl import (
@@ -78,6 +79,7 @@ def test_a_round_trip_keeps_every_bit(version: str, file: str, ending: str, tmp_
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+@KERAS_3_FILES
 @pytest.mark.parametrize("ending", [".keras", ".h5"])
 def test_keras_opens_predicts_and_trains_on(
     ending: str, keras: KerasProcess, tmp_path: Path
@@ -121,7 +123,17 @@ def test_keras_opens_predicts_and_trains_on(
         assert result.agree, result.detail
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@KERAS_3_FILES
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        torch.float32,
+        pytest.param(torch.float64, marks=FLOAT64),
+        torch.float16,
+        torch.bfloat16,
+    ],
+    ids=str,
+)
 def test_keras_loads_our_weights(dtype: torch.dtype, keras: KerasProcess, tmp_path: Path) -> None:
     """`load_weights` into a network made anew, bit for bit, and `load_model` too."""
     model = FraudClassifier(7, 12, 0.5, seed=4, dtype=dtype)
@@ -139,6 +151,7 @@ def test_keras_loads_our_weights(dtype: torch.dtype, keras: KerasProcess, tmp_pa
             assert theirs["weights"][weight] == (bits(tensor)[0], bits(tensor)[2]), weight
 
 
+@KERAS_3_FILES
 @pytest.mark.parametrize("file", ["functional.keras", "deep.keras", "classic.h5"])
 def test_keras_opens_what_came_from_keras_under_its_own_names(
     file: str, keras: KerasProcess, tmp_path: Path
@@ -171,6 +184,7 @@ def test_saving_refuses_what_it_does_not_know(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["kept.keras"]
 
 
+@OF_TODAY
 def test_keras_cannot_use_some_of_its_own_files(keras: KerasProcess) -> None:
     """Keras 3.15 opens no bfloat16 `.h5`, and of any `.h5` it loses Adam's moments.
 

@@ -13,6 +13,7 @@ from torch import nn
 from parity_tests import bounds
 from parity_tests.agreement import within
 from parity_tests.keras_process import KerasProcess
+from parity_tests.reference import CLIPPED_LOSS, LOGITS
 from torch_impl import EarlyStopping, FraudClassifier, KerasAdam, KerasDropout, KerasMetrics
 from torch_impl.keras_losses import (
     binary_crossentropy,
@@ -42,6 +43,7 @@ def test_loss_has_keras_gradient_at_a_logit_of_zero(label: float) -> None:
     assert z.grad.item() == 0.5 - label
 
 
+@CLIPPED_LOSS
 def test_clipped_loss_is_what_keras_computes_from_probabilities(keras: KerasProcess) -> None:
     """On the output of `predict`: probabilities of 0 and 1 cost 16.118, not infinity."""
     p = np.float32([0, 1e-9, 1e-7, 0.0017, 0.3, 0.5, 0.9, 1 - 1e-7, 1])[:, None]
@@ -178,6 +180,7 @@ def test_dropout_counts_its_training_calls_alone() -> None:
         assert torch.equal(output, expected)
 
 
+@LOGITS
 @pytest.mark.parametrize("batch", [1, 7, 1000])
 def test_metrics_over_batches_are_keras(batch: int, keras: KerasProcess) -> None:
     """Probabilities on thresholds, at 0 and 1, in ties; any batch size, one pass."""

@@ -17,10 +17,11 @@ from parity_tests.evidence import Evidence, confusion, gather
 from parity_tests.keras_process import KerasProcess
 from parity_tests.origin import Origin
 from parity_tests.page import page
+from parity_tests.reference import RANDOM_STREAM
 from parity_tests.report import row_texts
 from parity_tests.stages import Comparison
 
-pytestmark = pytest.mark.xdist_group("the page")
+pytestmark = [pytest.mark.xdist_group("the page"), RANDOM_STREAM]  # of a whole report
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 ORIGIN = Origin("python -m parity_tests", {"rows": "3,000", "positives": "150"}, {}, {})

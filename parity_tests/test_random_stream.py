@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parity_tests.keras_process import KerasProcess
+from parity_tests.reference import ON_TENSORFLOW
 from torch_impl.keras_random import philox4x32, random_bits, uniform
 
 # Random123's kat_vectors, philox4x32 with 10 rounds: counter, key, block.
@@ -63,6 +64,7 @@ def test_philox_gives_the_published_known_answers(answer: tuple[str, str, str]) 
         assert torch.equal(came, expected)
 
 
+@ON_TENSORFLOW
 @pytest.mark.parametrize("seed", SEEDS, ids=str)
 def test_bits_are_tensorflows(seed: tuple[int, int], keras: KerasProcess) -> None:
     """1,003 words: the last block is cut."""
@@ -70,6 +72,7 @@ def test_bits_are_tensorflows(seed: tuple[int, int], keras: KerasProcess) -> Non
     np.testing.assert_array_equal(random_bits(seed, 1003).numpy(), theirs.astype(np.int64))
 
 
+@ON_TENSORFLOW
 @pytest.mark.parametrize("shape", [(1,), (5, 3), (0, 4), (2, 3, 7), (911, 37)], ids=str)
 @pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
 def test_uniform_is_tensorflows(mode: str, shape: tuple[int, ...], keras: KerasProcess) -> None:

@@ -16,6 +16,7 @@ from rich.console import Console
 import parity_tests.__main__ as command
 from data import synthetic
 from parity_tests.agreement import exact
+from parity_tests.reference import RANDOM_STREAM
 from parity_tests.report import as_json, print_report
 from parity_tests.walls import ROOT
 
@@ -36,6 +37,7 @@ def report(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.keras
+@RANDOM_STREAM
 @pytest.mark.slow
 def test_report_on_a_csv_agrees_in_table_json_and_page(tmp_path: Path) -> None:
     """Exit status 0, one row per stage in each, the same numbers, nothing on standard error."""
@@ -98,6 +100,7 @@ if __name__ == "__main__":  # the Keras process imports this file too
 
 
 @pytest.mark.keras
+@RANDOM_STREAM
 @pytest.mark.slow
 def test_a_fault_makes_the_report_differ_and_without_a_page_matplotlib_is_not_needed(
     small_csv: Path, tmp_path: Path

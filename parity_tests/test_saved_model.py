@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from parity_tests.keras_process import KerasProcess
+from parity_tests.reference import TENSORFLOW_FILES, TRACKABLE
 from torch_impl.keras_files.contents import Contents, KerasFileError, Layer, Network
 from torch_impl.keras_files.crc32c import crc32c
 from torch_impl.keras_files.saved_model import read_checkpoint, read_saved_model
@@ -59,6 +60,7 @@ CHAIN = (
         ("functional", "bfloat16"),
     ],
 )
+@TENSORFLOW_FILES
 def test_an_export_of_todays_keras_is_read(
     kind: str, dtype: str, keras: KerasProcess, tmp_path: Path
 ) -> None:
@@ -74,6 +76,8 @@ def test_an_export_of_todays_keras_is_read(
     assert any("another dtype" in note for note in came.notes) == (dtype != "float32")
 
 
+@TENSORFLOW_FILES
+@TRACKABLE
 def test_a_saved_model_with_its_optimizer_is_read(keras: KerasProcess, tmp_path: Path) -> None:
     """`tf.saved_model.save` of a compiled model: Adam's state too."""
     told = keras.call("files.export_saved_model", str(tmp_path), api="saved_model")
@@ -93,6 +97,8 @@ def test_a_saved_model_with_its_optimizer_is_read(keras: KerasProcess, tmp_path:
         ("sequential", "bfloat16", "write"),
     ],
 )
+@TENSORFLOW_FILES
+@TRACKABLE
 def test_a_checkpoint_of_todays_keras_is_read(
     kind: str, dtype: str, api: str, keras: KerasProcess, tmp_path: Path
 ) -> None:
@@ -110,6 +116,8 @@ def test_a_checkpoint_of_todays_keras_is_read(
     ("optimizer", "steps", "name"),
     [("sgd", 2, "sgd"), ("adamw", 2, "adam_w"), ("nadam", 2, "nadam"), ("adam", 0, "adam")],
 )
+@TENSORFLOW_FILES
+@TRACKABLE
 def test_what_is_no_adam_state_is_named_in_a_note(
     optimizer: str, steps: int, name: str, keras: KerasProcess, tmp_path: Path
 ) -> None:
@@ -124,6 +132,7 @@ def test_what_is_no_adam_state_is_named_in_a_note(
 
 
 @pytest.mark.parametrize("shards", [1, 3])
+@TENSORFLOW_FILES
 def test_every_dtype_and_shape_of_tensorflows_writer_is_read(
     shards: int, keras: KerasProcess, tmp_path: Path
 ) -> None:
@@ -158,6 +167,7 @@ def test_every_dtype_and_shape_of_tensorflows_writer_is_read(
         ("no_weights", "no weights", "no weights"),
     ],
 )
+@TENSORFLOW_FILES
 def test_another_network_is_refused_by_name(
     network: str, exported: str, saved: str | None, keras: KerasProcess, tmp_path: Path
 ) -> None:

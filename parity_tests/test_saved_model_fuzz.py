@@ -22,6 +22,7 @@ from parity_tests.bundle_writer import (
 )
 from parity_tests.hostile import SECONDS, good_saved_model
 from parity_tests.keras_process import KerasProcess
+from parity_tests.reference import TENSORFLOW_FILES
 from parity_tests.test_saved_model import bits
 from torch_impl.keras_files.contents import Contents, KerasFileError
 from torch_impl.keras_files.saved_model import read_saved_model
@@ -159,6 +160,7 @@ def test_nothing_but_a_keras_file_error_comes_of_any_change(kind: str, tmp_path:
     fuzz(good_saved_model(tmp_path), CHANGES[kind], 200)
 
 
+@TENSORFLOW_FILES
 def test_nothing_but_a_keras_file_error_comes_of_a_changed_function(
     keras: KerasProcess, tmp_path: Path
 ) -> None:
@@ -167,6 +169,7 @@ def test_nothing_but_a_keras_file_error_comes_of_a_changed_function(
     fuzz(tmp_path / "x", CHANGES["saved_model.pb"], 200)
 
 
+@TENSORFLOW_FILES
 def test_a_call_of_no_function_is_refused(keras: KerasProcess, tmp_path: Path) -> None:
     """The attribute that names the called function is called otherwise."""
     keras.call("files.export_saved_model", str(tmp_path))

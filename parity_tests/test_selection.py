@@ -28,9 +28,9 @@ def test_needed_packages_follow_imports_through_the_checkout(
 
 
 def test_recorded_tests_need_four_packages() -> None:
-    """What proves the torch side runs in a lean install."""
+    """What proves the torch side runs in a lean install; packaging comes with pytest."""
     found = needed_packages(ROOT / "parity_tests" / "test_recorded.py")
-    assert found == {"torch", "numpy", "safetensors", "pytest"}
+    assert found == {"torch", "numpy", "safetensors", "pytest", "packaging"}
 
 
 def test_no_test_file_imports_tensorflow_or_keras() -> None:

@@ -7,9 +7,11 @@ from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_notebook
 
 from parity_tests import walkthrough
+from parity_tests.reference import RANDOM_STREAM
 
 
 @pytest.mark.keras
+@RANDOM_STREAM
 @pytest.mark.slow
 def test_walkthrough_prints_what_is_committed() -> None:
     """Every cell is run anew in a fresh kernel; figures need only be there again."""

@@ -21,7 +21,7 @@ ALLOWED = {
         "pyarrow",
         "packaging",
     },
-    "keras_ref": {"keras", "tensorflow", "numpy"},
+    "keras_ref": {"keras", "tensorflow", "jax", "numpy"},
     "torch_impl": {"torch", "numpy", "safetensors", "tqdm", "h5py", "rich"},
 }
 """Beside the standard library and the room itself."""

@@ -1,0 +1,65 @@
+"""The live suite against each supported Keras, one environment for each: `nox`.
+
+Run it in the environment that the tests run in, which has torch: `pip install nox` there.
+Keras is asked behind the process border, so that it needs no torch, and no test tool, beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["reference", "table"]
+
+# TensorFlow's own CPU build, where there is one, is half the size.
+CPU = "-cpu" if (sys.platform, platform.machine()) == ("linux", "x86_64") else ""
+TALLIES = Path(".nox") / "tallies"
+
+# Keras, its backend and the backend's version.
+REFERENCES = [
+    ("2.15.0", "tensorflow", "2.15.1"),
+    ("3.0.5", "tensorflow", "2.16.2"),
+    ("3.3.3", "tensorflow", "2.16.2"),
+    ("3.5.0", "tensorflow", "2.17.1"),
+    ("3.7.0", "tensorflow", "2.18.1"),
+    ("3.10.0", "tensorflow", "2.19.1"),
+    ("3.13.2", "tensorflow", "2.20.0"),
+    ("3.15.1", "tensorflow", "2.21.0"),
+    ("3.15.1", "jax", "0.10.2"),
+    ("3.15.1", "torch", "2.13.0"),
+]
+
+
+@nox.session(venv_backend="venv")
+@nox.parametrize(
+    ("keras", "backend", "version"),
+    REFERENCES,
+    ids=[f"keras-{keras}-{backend}-{version}" for keras, backend, version in REFERENCES],
+)
+def reference(session: nox.Session, keras: str, backend: str, version: str) -> None:
+    """Every test that asks the live Keras, of one version."""
+    distribution = backend + CPU if backend == "tensorflow" else backend
+    session.install(f"keras=={keras}", f"{distribution}=={version}")
+    TALLIES.mkdir(parents=True, exist_ok=True)
+    tally = TALLIES / f"keras-{keras}-{backend}-{version}.json"
+    tally.unlink(missing_ok=True)
+    session.run(
+        sys.executable, "-m", "pytest", "-m", "keras", f"--tally={tally}", *session.posargs,
+        env={
+            "PARITY_KERAS_PYTHON": shutil.which("python", path=session.bin) or "",
+            "KERAS_BACKEND": backend,
+            "PYTHONPATH": os.getcwd(),
+        },
+        external=True,
+    )  # fmt: skip
+
+
+@nox.session(python=False)
+def table(session: nox.Session) -> None:
+    """What the runs before gave, as `parity_tests/README.md` has it."""
+    session.run(sys.executable, "-m", "parity_tests.matrix", str(TALLIES), external=True)
