@@ -1,34 +1,47 @@
 """Runs of `fit` to be killed: `python -m parity_tests.killed_run CHECKPOINT RESULT PATH`.
 
-For each line that it reads it forks a process, so that all of them find torch imported.
-That one says its number and that it starts, then when an epoch is through; the parent, when it
-is dead.
+For each line that it reads it forks a process, so that all of them find torch imported. That one
+says its number; the parent, when it is dead. Of the lines, `step` is a run that says when an
+epoch is through, and stops until it is sent SIGCONT; a number is a run that kills itself before
+so many lines of the checkpoint's `restore` and `save` have been run; `through` is neither.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
-from collections.abc import Mapping
-from contextlib import redirect_stdout
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from torch_impl import Callback, EarlyStopping, FraudClassifier, fit
+from torch_impl.checkpoint import Checkpoint
 
 EPOCHS = 30
 
 
-class _Announce(Callback):
+def _silent(epoch: int) -> None:
+    pass
+
+
+class _Told(Callback):
+    def __init__(self, tell: Callable[[int], object]) -> None:
+        self.tell = tell
+
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float], model: nn.Module) -> None:
-        print(epoch, flush=True)
+        self.tell(epoch)
 
 
-def run(checkpoint: str | None, path: str) -> dict[str, object]:
-    """Trains to the end, from the checkpoint if there is one, and tells what it came to."""
+def run(
+    path: str, store: str | None = None, tell: Callable[[int], object] = _silent
+) -> dict[str, object]:
+    """Trains to the end, from the checkpoint if there is one, and gives what it came to."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(900, 29)).astype(np.float32)
     y = (x[:, 0] + rng.normal(size=900) > 1).astype(np.float32)
@@ -43,8 +56,8 @@ def run(checkpoint: str | None, path: str) -> dict[str, object]:
         validation_data=(x[700:], y[700:]),
         seed=3,
         compiled=path == "compiled",
-        callbacks=[stopping, _Announce()],
-        checkpoint=checkpoint,
+        callbacks=[stopping, _Told(tell)],
+        checkpoint=store,
         progress=False,
     )
     return {
@@ -58,16 +71,37 @@ def run(checkpoint: str | None, path: str) -> dict[str, object]:
     }
 
 
-def main(checkpoint: str, result: str, path: str) -> None:
+def _say_and_stop(epoch: int) -> None:
+    print(epoch, flush=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _die_at_line(number: int) -> None:
+    left = number
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal left
+        if frame.f_code not in (Checkpoint.restore.__code__, Checkpoint.save.__code__):
+            return None
+        left -= event == "line"
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+
+    sys.settrace(trace)
+
+
+def main(store: str, result: str, path: str) -> None:
     """Forks a run for each line on standard input; one that ends writes what it came to."""
     torch.set_num_threads(1)
-    with redirect_stdout(None):
-        run(None, path)  # what the first optimizer imports takes as long as torch itself
-    for _ in sys.stdin:
+    run(path)  # what the first optimizer imports takes as long as torch itself
+    while kind := sys.stdin.readline().strip():
         process = os.fork()
         if not process:
-            print("start", os.getpid(), flush=True)
-            facts = run(checkpoint, path)
+            print(os.getpid(), flush=True)
+            if kind.isdigit():
+                _die_at_line(int(kind))
+            facts = run(path, store, _say_and_stop if kind == "step" else _silent)
             with open(result, "w", encoding="utf-8") as stream:
                 json.dump(facts, stream)
             os._exit(0)

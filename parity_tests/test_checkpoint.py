@@ -20,18 +20,22 @@ from parity_tests.killed_run import run
 from parity_tests.walls import ROOT
 from torch_impl import CheckpointError, EarlyStopping, FraudClassifier, fit
 
-KILLS = 25
+# What the runs are killed after: lines of resuming and saving, every one of which is among the
+# four that a kill stands for.
+LINES = range(4, 104, 4)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", ["compiled", "eager"])
-def test_a_run_killed_at_many_points_ends_on_the_same_bits(path: str, tmp_path: Path) -> None:
-    """SIGKILL at random moments of a real process, over and over, until it is through.
+@pytest.mark.parametrize("moment", ["any-time", "any-line-of-saving-and-resuming"])
+def test_a_run_killed_over_and_over_ends_on_the_same_bits(
+    moment: str, path: str, tmp_path: Path
+) -> None:
+    """SIGKILL of 25 real processes, one after the other, before a last one goes through.
 
     Weights, history, dropout count and early-stopping state equal those of the run that was
     never killed; a half-written file beside the checkpoint is no hindrance.
     """
-    expected = run(None, path)
     draw = random.Random(0)
     checkpoint, result = tmp_path / "run.safetensors", tmp_path / "result.json"
     half_written = 0
@@ -39,22 +43,26 @@ def test_a_run_killed_at_many_points_ends_on_the_same_bits(path: str, tmp_path: 
         [sys.executable, "-m", "parity_tests.killed_run", checkpoint, result, path],
         cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
     ) as forker:  # fmt: skip
-        for life in range(KILLS + 1):
-            forker.stdin.write("\n")
-            process = int(forker.stdout.readline().removeprefix("start "))
-            if life < KILLS:
-                # At once, or after an epoch; then anywhere in what follows, the writing too.
-                for _ in range(draw.randint(0, 2)):
+        assert forker.stdin is not None
+        assert forker.stdout is not None
+        for line in LINES:
+            forker.stdin.write("step\n" if moment == "any-time" else f"{line}\n")
+            process = int(forker.stdout.readline())
+            if moment == "any-time":
+                # While it resumes and trains, or after an epoch, while it saves and trains on.
+                if draw.random() < 0.8:
                     forker.stdout.readline()
-                time.sleep(draw.random() * 0.01)
+                    os.kill(process, signal.SIGCONT)
+                time.sleep(draw.random() * 0.005)
                 os.kill(process, signal.SIGKILL)
             while forker.stdout.readline() != "dead\n":
                 pass
-            assert result.exists() == (life == KILLS)
             half_written += checkpoint.with_name(checkpoint.name + ".part").exists()
-    came = json.loads(result.read_text())
-    assert came == json.loads(json.dumps(expected))
-    assert half_written
+            assert not result.exists()
+        forker.communicate("through\n")
+    assert json.loads(result.read_text()) == json.loads(json.dumps(run(path)))
+    assert checkpoint.exists()
+    assert half_written or moment == "any-time"
 
 
 def rows() -> tuple[np.ndarray, np.ndarray]:
