@@ -35,6 +35,21 @@ def test_named_proof_exists(test_id: str) -> None:
     assert name in symbols(ROOT / path)
 
 
+@pytest.mark.parametrize("file", ["README.md", "parity_tests/README.md"])
+def test_every_link_leads_somewhere(file: str) -> None:
+    """To a file of the checkout, to a heading in it, or to both."""
+    here = ROOT / file
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", here.read_text(encoding="utf-8")):
+        path, _, heading = target.partition("#")
+        led_to = here.parent / path if path else here
+        assert led_to.exists(), target
+        if heading:
+            text = re.sub(r"```.*?```", "", led_to.read_text(encoding="utf-8"), flags=re.DOTALL)
+            headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+            slugs = [re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in headings]
+            assert heading in slugs, target
+
+
 @pytest.mark.parametrize("marker", ["report-command", "test-command"])
 def test_set_up_commands_stand_where_ci_finds_them(marker: str) -> None:
     """`.ci/run` runs the test command from the README itself."""

@@ -207,8 +207,9 @@ import triton
 def one_process(lab: Lab) -> dict[str, float]:
     """A process that imports TensorFlow, torch and triton, as torch's CUDA wheels do."""
     del lab
-    if find_spec("triton") is None:
-        raise NotMeasuredHereError("triton is not installed")
+    for package in ("triton", "tensorflow"):
+        if find_spec(package) is None:
+            raise NotMeasuredHereError(f"{package} is not installed")
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     answer = subprocess.run([sys.executable, "-c", _BOTH], capture_output=True, env=quiet)
     # A shell says 128 and the signal's number where Python says minus that number.
