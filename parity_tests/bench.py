@@ -26,13 +26,6 @@ BATCH_SIZE = 2048
 KINDS = {"bare": False, "tutorial (11 metrics, validation)": True}
 
 
-def keras_epoch_seconds(options: dict[str, Any], epochs: int) -> list[float]:
-    """Seconds of each epoch of the reference's `fit`; for the Keras process."""
-    from keras_ref.training import timed_fit
-
-    return timed_fit(epochs=epochs, **options)
-
-
 def torch_epoch_seconds(options: dict[str, Any], epochs: int, compiled: bool) -> list[float]:
     """Seconds of each epoch of `torch_impl.fit`, start-up (shuffle, build) left out."""
     from torch_impl import Callback
@@ -83,7 +76,7 @@ def measure(prepared: Prepared, rounds: int, epochs: int) -> dict[str, Any]:
                 options["validation_data"] = (validation.features, validation.labels)
             pairs: dict[str, list[float]] = {"keras": [], "compiled": [], "eager": []}
             for _ in range(rounds):
-                theirs = keras.wait(keras.submit(keras_epoch_seconds, options, epochs))
+                theirs = keras.call("training.timed_fit", epochs=epochs, **options)
                 pairs["keras"].append(statistics.median(theirs[1:]))
                 for path in ("compiled", "eager"):
                     ours = torch_epoch_seconds(options, epochs, path == "compiled")
