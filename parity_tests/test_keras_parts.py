@@ -42,6 +42,25 @@ def test_loss_has_keras_gradient_at_a_logit_of_zero(label: float) -> None:
     assert z.grad.item() == 0.5 - label
 
 
+def test_loss_has_gradients_to_logits_and_to_labels() -> None:
+    """(σ(z) - y) g and -z g, each as large as what flows back."""
+    z, y = column(2, -1).requires_grad_(), column(1, 0.25).requires_grad_()
+    losses = binary_crossentropy_from_logits(z, y)
+    losses.backward(column(3, 10))
+    assert torch.equal(z.grad, (torch.sigmoid(z.detach()) - y.detach()) * column(3, 10))
+    assert y.grad.flatten().tolist() == [-6, 10]
+
+
+def test_clipped_loss_costs_nothing_where_it_is_right_and_16_where_it_is_wrong() -> None:
+    """In float64, where -log(1e-7) and -log(1 - 1e-7) are the float64 logarithms themselves."""
+    p = torch.tensor([0, 1, 0.25, 0.25], dtype=torch.float64)
+    y = torch.tensor([1, 1, 1, 0], dtype=torch.float64)
+    expected = [-math.log(1e-7), -math.log(1 - 1e-7), -math.log(0.25), -math.log(0.75)]
+    loss = binary_crossentropy(p, y)
+    bound = bounds.gamma(8, bounds.U64) * 17  # eight roundings of numbers below 17
+    assert (loss - torch.tensor(expected, dtype=torch.float64)).abs().max() <= bound
+
+
 def test_clipped_loss_is_what_keras_computes_from_probabilities(keras: KerasProcess) -> None:
     """On the output of `predict`: probabilities of 0 and 1 cost 16.118, not infinity."""
     p = np.float32([0, 1e-9, 1e-7, 0.0017, 0.3, 0.5, 0.9, 1 - 1e-7, 1])[:, None]
