@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from parity_tests.test_keras_files import FOLDER
 from parity_tests.test_saved_model import KERAS_2, bits
@@ -208,6 +210,56 @@ def test_a_fault_is_one_line_on_standard_error(
     assert spoken(source, target) == (2, [], [message])
 
 
+def test_a_rate_that_is_no_share_is_refused(spoken: Spoken) -> None:
+    """As any bad input: one line, status 2."""
+    for rate in (-0.1, 1.5):
+        assert spoken(INPUTS["legacy weights .h5"], "x.keras", f"--dropout={rate}") == (
+            2,
+            [],
+            [f"error: dropout is {rate}; expected a share from 0 to 1"],
+        )
+    assert not Path("x.keras").exists()
+
+
+def test_weights_of_no_network_are_refused_where_one_is_needed(spoken: Spoken) -> None:
+    """A kernel of 4 rows does not follow from one of 3 columns."""
+    weights = {"a/kernel": torch.ones(2, 3), "b/kernel": torch.ones(4, 1)}
+    save_file(weights, "in.safetensors")
+    assert spoken("in.safetensors", "x.keras") == (
+        2,
+        [],
+        ["error: weights {'a/kernel': (2, 3), 'b/kernel': (4, 1)} are no chain of Dense layers"],
+    )
+
+
+def test_a_file_that_names_no_keras_is_told_without_a_version(spoken: Spoken) -> None:
+    """As PyTorch's own format."""
+    weights = {"dense/kernel": torch.ones(2, 1), "dense/bias": torch.ones(1)}
+    save_file(weights, "in.safetensors")
+    assert spoken("in.safetensors", "x.safetensors")[1] == [
+        "safetensors → x.safetensors",
+        "layer  kind   weights  shape   dtype",
+        "dense  Dense  bias     (1,)    float32",
+        "              kernel   (2, 1)  float32",
+    ]
+
+
+def test_only_the_headings_are_styled_and_a_narrow_terminal_cuts_nothing(
+    spoken: Spoken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names and notes are shown as they are, numbers in them too."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    _, out, _ = spoken(INPUTS["legacy weights .h5"], "x.keras")
+    styled = [line for line in out if "\x1b" in line]
+    assert styled == [line for line in out if "layer" in line and "kind" in line]
+    assert "\x1b[1m" in styled[0]
+    _, out, _ = spoken(INPUTS["legacy .h5"], "x.keras")
+    assert out[-1] == "Adam after 3 steps, learning rate 0.003"
+    monkeypatch.setenv("COLUMNS", "20")
+    _, out, _ = spoken(INPUTS["legacy .h5"], "x.keras")
+    assert not any("…" in line for line in out)
+
+
 def test_a_missing_package_is_told_with_its_cure(
     spoken: Spoken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,6 +273,7 @@ def test_a_missing_package_is_told_with_its_cure(
 def test_help_says_what_each_argument_is(spoken: Spoken) -> None:
     """In whole words, wrapped as it may be."""
     status, out, error = spoken("--help")
+    assert "  python -m torch_impl convert model.keras model.safetensors" in out
     assert (status, error) == (0, [])
     assert " ".join(" ".join(out).split()) == (
         "usage: python -m torch_impl convert [-h] [--dropout RATE] IN OUT "

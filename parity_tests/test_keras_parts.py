@@ -258,3 +258,31 @@ def test_early_stopping_refuses_what_it_cannot_judge(options: dict, message: str
     """As Keras refuses a metric without a direction."""
     with pytest.raises(ValueError, match=message):
         EarlyStopping(**options)
+
+
+def test_metrics_of_one_row_are_its_own() -> None:
+    """One positive above the threshold: every share is 1."""
+    metrics = KerasMetrics()
+    metrics.update(column(3), column(1))
+    result = metrics.result()
+    assert [result[name] for name in ("accuracy", "precision", "recall", "prc")] == [1, 1, 1, 1]
+    loss = binary_crossentropy_from_logits(column(3), column(1)).double().item()
+    assert result["cross entropy"] == loss
+
+
+def test_metrics_lose_no_small_loss_beside_a_large_one() -> None:
+    """In a batch and over batches: 2**24 + 1.3 is no float32."""
+    z, small = column(2**24, 1), column(1)
+    loss = binary_crossentropy_from_logits(small, column(0)).double().item()
+    squared = torch.sigmoid(small).square().double().item()
+    together, apart = KerasMetrics(), KerasMetrics()
+    together.update(z, column(0, 0))
+    apart.update(z[:1], column(0))
+    apart.update(z[1:], column(0))
+    for metrics in (together, apart):
+        assert metrics.result()["cross entropy"] == (2**24 + loss) / 2
+    faint = torch.sigmoid(column(-12)).square().double().item()
+    together = KerasMetrics()
+    together.update(column(200, -12), column(0, 0))
+    assert together.result()["Brier score"] == (1 + faint) / 2
+    assert squared > faint

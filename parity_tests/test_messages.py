@@ -116,6 +116,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: FraudClassifier(1, 3).predict_proba(torch.zeros(())),
         "FraudClassifier: features came as (); expected (N, 1)",
     ),
+    "layer-dropout-above-1": (
+        lambda: KerasDropout(1.5, 1),
+        "KerasDropout: rate=1.5; expected a share from 0 to 1",
+    ),
     "layer-dropout": (
         lambda: KerasDropout(-0.1, 1),
         "KerasDropout: rate=-0.1; expected a share from 0 to 1",
@@ -249,6 +253,14 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         "dense/bias is float64, expected one of ('float16', 'float32'), which torch.float32 "
         "holds exactly (hidden.bias)",
     ),
+    "weights-missing-and-misshapen": (
+        lambda: load_keras_weights(
+            FraudClassifier(2, 3),
+            keras_weights(dense__kernel=None, dense_1__bias=np.zeros(2, np.float32)),
+        ),
+        "Keras weights do not fit: dense/kernel is missing; "
+        "dense_1/bias has shape (2,), expected (1,) (output.bias)",
+    ),
     "weights-bfloat16": (
         lambda: load_keras_weights(
             nn.Linear(1, 1, bias=False, dtype=torch.bfloat16),
@@ -325,6 +337,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "fit-labels-beside": (
         lambda: fitted(Items(PAIR), Y),
         "fit: y came beside a Dataset; expected its items to be pairs",
+    ),
+    "fit-nothing": (
+        lambda: fitted(Items(), None),
+        "fit: x has no rows; expected at least 1",
     ),
     "fit-endless": (
         lambda: fitted(Endless(), None),
