@@ -22,10 +22,10 @@ from rich.table import Table
 
 from parity_tests.walls import ROOT
 
-__all__ = ["Mutant", "explained", "main", "stands_in_source", "table", "unexplained"]
+__all__ = ["Mutant", "Result", "explained", "main", "stands_in_source", "table", "unexplained"]
 
 LIST = Path(__file__).with_name("survivors.json")
-CAUGHT = ("killed", "caught by type check", "timeout")
+CAUGHT = ("killed", "caught by type check", "segfault", "timeout")
 _COLUMNS = (*CAUGHT, "survived", "no tests")
 
 
@@ -114,7 +114,7 @@ def table(found: Sequence[Result]) -> Table:
     shown = Table(box=None, pad_edge=False, header_style="bold")
     shown.add_column("file")
     for heading in ("mutants", *_COLUMNS, "other", "score"):
-        shown.add_column(heading, justify="right")
+        shown.add_column(heading.replace("caught by type check", "types"), justify="right")
     files = sorted({result.file for result in found})
     for title, part in [
         *((file, [r for r in found if r.file == file]) for file in files),
