@@ -153,7 +153,7 @@ FAULTS = (
     Change("every epoch takes the first steps again", _TRAINING, "start = epoch % epochs_per_pass * steps * batch_size", "start = 0"),
     Change("mode of the module not put back", _TRAINING, "    model.train(was_training)\n    return history", "    return history", ("test_training.py::test_fit_leaves_the_mode_of_the_module_as_it_was",)),
     # early stopping and checkpoints
-    Change("patience off by one", _CALLBACKS, "elif self.wait >= self.patience and epoch > 0:", "elif self.wait > self.patience and epoch > 0:"),
+    Change("patience off by one", _CALLBACKS, "elif self.wait >= self.patience:", "elif self.wait > self.patience:"),
     Change("best weights not restored", _CALLBACKS, "            model.load_state_dict(self.best_weights)", "            pass"),
     Change("best weights restored only on stopping", _CALLBACKS, "if self.restore_best_weights and self.best_weights is not None:", "if self.restore_best_weights and self.best_weights is not None and self.stop_training:"),
     Change("best weights are no copy", _CALLBACKS, "v.detach().clone()", "v.detach()"),

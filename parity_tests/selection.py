@@ -10,7 +10,7 @@ import ast
 import importlib.util
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from functools import cache
 from pathlib import Path
 
@@ -26,7 +26,7 @@ __all__ = ["absent", "device_fault", "keras_line", "needed_packages", "needs_ker
 _ROOMS = {*ALLOWED, "parity_tests"}
 
 
-def absent(packages: set[str]) -> set[str]:
+def absent(packages: Set[str]) -> set[str]:
     """Which of the packages are not installed; nothing is imported."""
 
     def is_there(name: str) -> bool:
@@ -43,7 +43,8 @@ def needs_keras(fixtures: list[str], markers: set[str]) -> bool:
     return "keras" in fixtures or "keras" in markers
 
 
-def needed_packages(path: Path) -> set[str]:
+@cache
+def needed_packages(path: Path) -> frozenset[str]:
     """The installed packages that importing a file of the checkout imports.
 
     Follows imports of this checkout's own files; an import within a function does not count.
@@ -67,7 +68,7 @@ def needed_packages(path: Path) -> set[str]:
                 found.add(top)
 
     visit(path)
-    return found
+    return frozenset(found)
 
 
 @cache

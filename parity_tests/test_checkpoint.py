@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import os
 import random
@@ -15,10 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from parity_tests.killed_run import run
 from parity_tests.walls import ROOT
-from torch_impl import CheckpointError, EarlyStopping, FraudClassifier, fit
+from torch_impl import Callback, CheckpointError, EarlyStopping, FraudClassifier, fit
 
 # What the runs are killed after: lines of resuming and saving, every one of which is among the
 # four that a kill stands for.
@@ -209,3 +211,73 @@ def test_a_checkpoint_of_other_rows_is_refused(tmp_path: Path) -> None:
     sgd = torch.optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(CheckpointError, match="the optimizer was KerasAdam"):
         train(path, 2, model=model, optimizer=sgd)
+
+
+def test_a_callback_that_keeps_nothing_needs_nothing_kept(tmp_path: Path) -> None:
+    """As one that only prints."""
+    path = tmp_path / "run.safetensors"
+    train(path, 1, callbacks=[Callback()])
+    assert train(path, 2, callbacks=[Callback()]).dropout.calls == 8
+
+
+def test_the_half_written_file_is_called_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that nobody takes it for the checkpoint."""
+    names = []
+    replace = Path.replace
+
+    def noted(self: Path, target: Path) -> Path:
+        names.append((self.name, Path(target).name))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", noted)
+    train(tmp_path / "run.safetensors", 1, compiled=False)
+    assert names == [("run.safetensors.part", "run.safetensors")]
+
+
+def test_every_way_in_which_a_run_is_another_is_named_at_once(tmp_path: Path) -> None:
+    """Word for word, with what was and what is now."""
+    path = tmp_path / "run.safetensors"
+    train(path, 1, callbacks=[EarlyStopping("loss")], steps_per_epoch=2)
+    model = FraudClassifier(hidden_units=24, seed=2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(CheckpointError) as error:
+        train(
+            path, 2, model=model, optimizer=optimizer, seed=2, batch_size=32, steps_per_epoch=3,
+            shuffle=False,
+        )  # fmt: skip
+    assert str(error.value) == (
+        f"{path}: is of another run: batch_size was 64, now 32; shuffle was True, now False; "
+        "seed was 1, now 2; steps_per_epoch was 2, now 3; the optimizer was KerasAdam; "
+        "the callbacks were ['EarlyStopping']; the model had other weights; "
+        "the model had another dropout seed"
+    )
+
+
+def test_each_kind_of_damage_is_told_word_for_word(tmp_path: Path) -> None:
+    """And the file is left as it is."""
+    path = tmp_path / "run.safetensors"
+    train(path, 1)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError) as error:
+        train(path, 2)
+    reason = " ".join(str(error.value.__cause__).split())
+    assert str(error.value) == f"{path}: is no whole checkpoint ({reason}); it was left as it is"
+    other = tmp_path / "other.safetensors"
+    save_file({"x": torch.zeros(1)}, other)
+    with pytest.raises(CheckpointError) as error:
+        train(other, 2)
+    assert str(error.value) == (
+        f"{other}: is damaged, or no checkpoint of fit (its digest does not match its content); "
+        "it was left as it is"
+    )
+    old = tmp_path / "old.safetensors"
+    facts = json.dumps({"format": "torch_impl-fit-0"})
+    save_file({}, old, {"facts": facts, "sha256": hashlib.sha256(facts.encode()).hexdigest()})
+    with pytest.raises(CheckpointError) as error:
+        train(old, 2)
+    assert str(error.value) == (
+        f"{old}: has format 'torch_impl-fit-0'; expected 'torch_impl-fit-1'"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -193,3 +194,36 @@ def test_bad_rows_get_one_clear_line(make: Callable[[], object], message: str) -
     with pytest.raises(ValueError, match=message) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("form", [np.asarray, torch.tensor], ids=["array", "tensor"])
+def test_float32_rows_are_measured_and_scaled_in_float64(form: Any) -> None:
+    """The same bits as for the same numbers in float64."""
+    rows = np.random.default_rng(3).lognormal(3, 2, (500, 3)).astype(np.float32)
+    ours, exact = FeatureTransform.fit(form(rows)), FeatureTransform.fit(rows.astype(np.float64))
+    assert torch.equal(ours.mean, exact.mean)
+    assert torch.equal(ours.scale, exact.scale)
+    table = torch.from_numpy(rows)
+    assert torch.equal(ours.double()(table), exact.double()(table.double()))
+
+
+def test_options_reach_the_transform_from_every_constructor() -> None:
+    """Clip, column and offset, and the mean is that of the logarithm with this offset."""
+    rows = np.array([[1.0, 2.0], [3.0, 5.0]])
+    options = {"clip": 0.5, "log_column": 0, "log_offset": 0.25}
+    fitted = FeatureTransform.fit(rows, **options)
+    assert fitted.mean[0] == torch.from_numpy(np.log(rows[:, 0] + 0.25)).mean()
+
+    class Scaler:
+        mean_, scale_ = fitted.mean, fitted.scale
+
+    for transform in (fitted, FeatureTransform.from_scaler(Scaler(), **options)):
+        found = {name: getattr(transform, name) for name in options}
+        assert found == options
+
+
+def test_a_column_that_varies_by_a_hundred_millionth_is_not_constant() -> None:
+    """Far more than rounding can leave."""
+    column = 1 + np.array([[1.0], [-1.0]]) * 1e-8
+    scale = FeatureTransform.fit(column, log_column=None).scale.item()
+    assert scale < 2e-8

@@ -43,6 +43,25 @@ def test_loss_has_keras_gradient_at_a_logit_of_zero(label: float) -> None:
     assert z.grad.item() == 0.5 - label
 
 
+def test_loss_has_gradients_to_logits_and_to_labels() -> None:
+    """(σ(z) - y) g and -z g, each as large as what flows back."""
+    z, y = column(2, -1).requires_grad_(), column(1, 0.25).requires_grad_()
+    losses = binary_crossentropy_from_logits(z, y)
+    losses.backward(column(3, 10))
+    assert torch.equal(z.grad, (torch.sigmoid(z.detach()) - y.detach()) * column(3, 10))
+    assert y.grad.flatten().tolist() == [-6, 10]
+
+
+def test_clipped_loss_costs_nothing_where_it_is_right_and_16_where_it_is_wrong() -> None:
+    """In float64, where -log(1e-7) and -log(1 - 1e-7) are the float64 logarithms themselves."""
+    p = torch.tensor([0, 1, 0.25, 0.25], dtype=torch.float64)
+    y = torch.tensor([1, 1, 1, 0], dtype=torch.float64)
+    expected = [-math.log(1e-7), -math.log(1 - 1e-7), -math.log(0.25), -math.log(0.75)]
+    loss = binary_crossentropy(p, y)
+    bound = bounds.gamma(8, bounds.U64) * 17  # eight roundings of numbers below 17
+    assert (loss - torch.tensor(expected, dtype=torch.float64)).abs().max() <= bound
+
+
 @CLIPPED_LOSS
 def test_clipped_loss_is_what_keras_computes_from_probabilities(keras: KerasProcess) -> None:
     """On the output of `predict`: probabilities of 0 and 1 cost 16.118, not infinity."""
@@ -242,3 +261,31 @@ def test_early_stopping_refuses_what_it_cannot_judge(options: dict, message: str
     """As Keras refuses a metric without a direction."""
     with pytest.raises(ValueError, match=message):
         EarlyStopping(**options)
+
+
+def test_metrics_of_one_row_are_its_own() -> None:
+    """One positive above the threshold: every share is 1."""
+    metrics = KerasMetrics()
+    metrics.update(column(3), column(1))
+    result = metrics.result()
+    assert [result[name] for name in ("accuracy", "precision", "recall", "prc")] == [1, 1, 1, 1]
+    loss = binary_crossentropy_from_logits(column(3), column(1)).double().item()
+    assert result["cross entropy"] == loss
+
+
+def test_metrics_lose_no_small_loss_beside_a_large_one() -> None:
+    """In a batch and over batches: 2**24 + 1.3 is no float32."""
+    z, small = column(2**24, 1), column(1)
+    loss = binary_crossentropy_from_logits(small, column(0)).double().item()
+    squared = torch.sigmoid(small).square().double().item()
+    together, apart = KerasMetrics(), KerasMetrics()
+    together.update(z, column(0, 0))
+    apart.update(z[:1], column(0))
+    apart.update(z[1:], column(0))
+    for metrics in (together, apart):
+        assert metrics.result()["cross entropy"] == (2**24 + loss) / 2
+    faint = torch.sigmoid(column(-12)).square().double().item()
+    together = KerasMetrics()
+    together.update(column(200, -12), column(0, 0))
+    assert together.result()["Brier score"] == (1 + faint) / 2
+    assert squared > faint

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from parity_tests.keras_process import KerasProcess
 from parity_tests.reference import RANDOM_STREAM, RATE_ONE, WIDE_SEEDS, ZERO_SEED
+from torch_impl import keras_random
 from torch_impl.keras_random import (
     dropout_mask,
     glorot_uniform,
@@ -206,3 +209,22 @@ def test_draws_refuse_what_keras_could_not_draw(call, message: str) -> None:
 
 def _conversion(mode: str) -> str:
     return "xla" if mode == "xla" else "op"
+
+
+@pytest.mark.parametrize(("rate", "kept"), [(0, True), (1, False)])
+def test_masks_at_the_ends_keep_all_or_nothing(rate: float, kept: bool) -> None:
+    """Whatever is drawn."""
+    assert (dropout_mask(7, 3, rate, range(50), 40) == kept).all()
+
+
+def test_an_order_is_the_same_in_parts_of_any_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Swaps are drawn a part at a time, to spare memory alone."""
+    whole = shuffle_permutation(5, 50)
+    monkeypatch.setattr(keras_random, "_SWAPS", 7)
+    assert torch.equal(shuffle_permutation(5, 50), whole)
+
+
+def test_the_smallest_kernel_is_drawn_within_the_root_of_three() -> None:
+    """fan_in + fan_out = 2: sqrt(6 / 2), where a fan of 3 would end at sqrt(2)."""
+    largest = max(abs(glorot_uniform(seed, (1, 1)).item()) for seed in range(200))
+    assert math.sqrt(2) < largest <= math.sqrt(3)

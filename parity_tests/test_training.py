@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 import os
 import re
 import subprocess
@@ -378,3 +380,84 @@ def test_training_leaves_threads_and_warnings_as_they_were() -> None:
         trained(X, Y, callbacks=[Broken()])
     assert torch.get_num_threads() == threads
     assert warnings.filters == filters
+
+
+def sizes_seen(function: Any, *arguments: Any) -> list[int]:
+    """How many rows a module gets at a time."""
+    model = nn.Linear(1, 1)
+    seen: list[int] = []
+    model.register_forward_hook(lambda _m, inputs, _o: seen.append(len(inputs[0])))
+    function(model, *arguments)
+    return seen
+
+
+def test_batches_have_the_sizes_that_are_documented() -> None:
+    """32 rows in `fit`, as in Keras; 8,192 where nothing is learnt."""
+    x, y = torch.zeros(8193, 1), torch.zeros(8193)
+    assert sizes_seen(predict, x) == [8192, 1]
+    assert sizes_seen(evaluate, x, y) == [8192, 1]
+    assert sizes_seen(fit, x[:33], y[:33]) == [32, 1]
+
+
+def test_losses_are_summed_in_float64() -> None:
+    """A loss of 2**24 and three of 1.3: their mean is the one that float64 gives."""
+    x, y = torch.tensor([[2.0**24], [1.0], [1.0], [1.0]]), torch.zeros(4)
+    model = nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        model.weight.fill_(1.0)
+    rest = float(np.float32(math.log1p(math.exp(-1)) + 1))
+    expected = float(np.float32((2.0**24 + 3 * rest) / 4))
+    still = torch.optim.SGD(model.parameters(), lr=0.0)
+    history = fit(
+        model, x, y, batch_size=1, optimizer=still, shuffle=False, metrics=False, progress=False
+    )
+    assert history.history["loss"] == [expected]
+    for batch_size in (1, 4):
+        assert evaluate(model, x, y, batch_size=batch_size, metrics=False)["loss"] == expected
+
+
+def test_the_loss_of_one_row_is_its_own() -> None:
+    """Not divided by more rows than there are."""
+    model = nn.Linear(FEATURES, 1)
+    found = evaluate(model, X[:1], Y[:1])
+    assert found["loss"] == found["cross entropy"]
+
+
+def test_a_run_without_a_seed_takes_the_next_32_bits_of_torchs_generator() -> None:
+    """All of them: the order is the one of that seed."""
+    torch.manual_seed(4)
+    drawn = int(torch.randint(2**32, ()))
+    models = [FraudClassifier(FEATURES, 8, seed=3) for _ in range(2)]
+    torch.manual_seed(4)
+    for model, seed in zip(models, (None, drawn), strict=True):
+        fit(model, X, Y, batch_size=64, seed=seed, progress=False)
+    assert_same(models[0].state_dict(), models[1].state_dict())
+
+
+class Terminal(io.StringIO):
+    """A standard error that a person looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def bar_of(terminal: bool, monkeypatch: pytest.MonkeyPatch, **options: Any) -> str:
+    stream = Terminal() if terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    fit(FraudClassifier(FEATURES, 8, seed=3), X, Y, epochs=2, batch_size=64, **options)
+    return stream.getvalue()
+
+
+def test_a_bar_shows_epochs_and_loss_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On standard error, unless it is not wanted."""
+    shown = bar_of(True, monkeypatch)
+    assert "2/2" in shown
+    assert re.search(r"[\d.]+(epoch/s|s/epoch), loss=0\.\d+\]", shown)
+    assert bar_of(True, monkeypatch, progress=False) == ""
+    assert bar_of(False, monkeypatch) == ""
+
+
+def test_without_tqdm_the_epochs_run_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch and NumPy are enough to train."""
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    assert trained(X, Y, epochs=3)[1].epoch == [0, 1, 2]

@@ -192,3 +192,17 @@ def test_a_map_that_leaves_a_parameter_out_is_refused(
     """A half-copied model would still run."""
     with pytest.raises(ValueError, match=message):
         to_keras_weights(FraudClassifier(), weight_map)
+
+
+def test_a_matrix_that_is_no_kernel_keeps_its_layout() -> None:
+    """The map says which weights are transposed; an embedding's table is not."""
+    table = np.arange(6, dtype=np.float32).reshape(2, 3)
+    layer, rows = torch.nn.Embedding(2, 3), [WeightRow("embedding/embeddings", "weight", False)]
+    load_keras_weights(layer, {"embedding/embeddings": table}, rows)
+    np.testing.assert_array_equal(layer.weight.detach().numpy(), table)
+    np.testing.assert_array_equal(to_keras_weights(layer, rows)["embedding/embeddings"], table)
+
+
+def test_arrays_for_keras_are_contiguous() -> None:
+    """A transposed view would be copied again by all that takes it."""
+    assert all(a.flags.c_contiguous for a in to_keras_weights(FraudClassifier(3, 2)).values())

@@ -46,9 +46,9 @@ _UP = ("accuracy", "precision", "recall", "auc", "prc")
 class EarlyStopping(Callback):
     """`keras.callbacks.EarlyStopping`, epoch for epoch.
 
-    Stops when `wait >= patience` and it is not the first epoch; with `restore_best_weights`
-    the best weights are restored at the end of the run, also where it was not stopped early
-    (Keras 3; Keras 2 did so only on stopping).
+    Stops when `wait >= patience`, never in the first epoch, which is the best so far; with
+    `restore_best_weights` the best weights are restored at the end of the run, also where it
+    was not stopped early (Keras 3; Keras 2 did so only on stopping).
     Source: keras/src/callbacks/early_stopping.py.
 
     Args:
@@ -125,7 +125,7 @@ class EarlyStopping(Callback):
                 self._keep(model, epoch)
             if self.baseline is None or self._improves(current, self.baseline):
                 self.wait = 0
-        elif self.wait >= self.patience and epoch > 0:
+        elif self.wait >= self.patience:
             self.stopped_epoch = epoch
             self.stop_training = True
 
@@ -144,7 +144,6 @@ class EarlyStopping(Callback):
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next epoch's verdict depends on."""
         return {
-            "monitor": self.monitor,
             "wait": self.wait,
             "stopped_epoch": self.stopped_epoch,
             "best": None if self.best is None or math.isnan(self.best) else self.best,

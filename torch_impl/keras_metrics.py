@@ -61,7 +61,7 @@ class KerasMetrics:
         self._counts += torch.bincount((2 * positive + predicted).flatten().long(), minlength=4)
         # keras/src/metrics/metrics_utils.py, `_update_confusion_matrix_variables_optimized`:
         # the bucket below the lowest threshold that the probability does not exceed.
-        bucket = (torch.ceil(p * (_THRESHOLDS - 1)) - 1).clamp(0, _THRESHOLDS - 2)
+        bucket = (torch.ceil(p * (_THRESHOLDS - 1)) - 1).clamp(min=0)
         flat = (positive * (_THRESHOLDS - 1) + bucket.nan_to_num()).flatten().long()
         self._buckets += torch.bincount(flat, minlength=2 * (_THRESHOLDS - 1))
 
@@ -117,8 +117,8 @@ def _pr_auc(tp: Tensor, fp: Tensor, positives: int) -> float:
     """Davis and Goadrich's interpolation between thresholds (ICML 2006), as Keras has it."""
     predicted = tp + fp
     dtp, dp = tp[:-1] - tp[1:], (predicted[:-1] - predicted[1:])
-    slope = torch.where(dp > 0, dtp / dp.clamp(min=1), 0.0)
+    # Where a count is 0 the factor of its quotient is 0 too; the clamps keep both finite.
+    slope = dtp / dp.clamp(min=1)
     intercept = tp[1:] - slope * predicted[1:]
-    both = (predicted[:-1] > 0) & (predicted[1:] > 0)
-    ratio = torch.where(both, predicted[:-1] / predicted[1:].clamp(min=1), 1.0)
+    ratio = predicted[:-1].clamp(min=1) / predicted[1:].clamp(min=1)
     return float((slope * (dtp + intercept * ratio.log())).sum()) / max(positives, 1)

@@ -229,8 +229,6 @@ def dropout_masks(
     if steps.step != 1 or steps.start < 0:
         raise ValueError(f"step is {steps.start}, expected 0 or more")
     shape = (len(steps), len(rows), units)
-    if rate in (0, 1):
-        return torch.full(shape, rate == 0, device=device)
     starts = stream_start(seed, steps.start, len(steps)).to(device).T.unsqueeze(-1)
     bits = _stream(starts[:2], starts[2:], len(rows) * units, rows.start * units, device)
     # u ≥ rate in float32, to which Keras rounds the rate, without making the floats.
@@ -310,7 +308,8 @@ def stream_start(seed: int, first_step: int, steps: int) -> Tensor:
     """
     counts = torch.tensor([_keras_seed(step) for step in range(first_step, first_step + steps)])
     seed_words = _halves(_keras_seed(seed))
-    words = philox4x32((*seed_words, counts & _MASK32, counts >> 32), _SCRAMBLE_KEY)
+    # A count is below 2**31, so its upper half is 0.
+    words = philox4x32((*seed_words, counts, torch.zeros_like(counts)), _SCRAMBLE_KEY)
     return torch.stack(words, dim=-1)
 
 
@@ -329,7 +328,7 @@ def _stream(
     key: Sequence[Word] | Tensor,
     upper: Sequence[Word] | Tensor,
     count: int,
-    start: int = 0,
+    start: int,
     device: Device = None,
 ) -> Tensor:
     """Words of the blocks at counters (i low, i high, *upper), for i = 0, 1, 2, and so on.

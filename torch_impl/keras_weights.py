@@ -67,7 +67,7 @@ def load_keras_weights(
             is copied.
     """
     _check_map(model, weight_map)
-    parameters = model.state_dict(keep_vars=True)
+    parameters = model.state_dict()
     expected = {row.keras for row in weight_map}
     faults = [f"{name} is missing" for name in sorted(expected - weights.keys())]
     faults += [f"{name} is unexpected" for name in sorted(weights.keys() - expected)]
@@ -87,8 +87,8 @@ def load_keras_weights(
                 f"exactly ({row.torch})"
             )
         else:
-            # The native byte order and C order are what torch can take.
-            array = np.array(array.T if row.transpose else array, array.dtype.name, order="C")
+            # A copy in the native byte order, without steps backwards, is what torch can take.
+            array = np.array(array.T if row.transpose else array, array.dtype.name)
             copies.append((parameter, torch.from_numpy(array)))
     if faults:
         raise ValueError("Keras weights do not fit: " + "; ".join(faults))

@@ -191,7 +191,7 @@ def fit(
 def _part(epoch: int, rows: int, batch_size: int, steps: int | None) -> slice:
     """Which rows an epoch takes (keras/src/trainers/epoch_iterator.py)."""
     if steps is None:
-        return slice(0, rows)
+        return slice(None)
     epochs_per_pass = -(-rows // (steps * batch_size))
     start = epoch % epochs_per_pass * steps * batch_size
     return slice(start, min(start + steps * batch_size, rows))

@@ -168,8 +168,10 @@ def with_network(contents: Contents, dropout: float) -> Contents:
     layer where there is one such layer.
 
     Raises:
-        ValueError: the layers do not follow from one another.
+        ValueError: the dropout is no share, or the layers do not follow from one another.
     """
+    if not 0 <= dropout <= 1:
+        raise ValueError(f"dropout is {dropout}; expected a share from 0 to 1")
     if contents.network is not None:
         return contents
     names = list(dict.fromkeys(name.rpartition("/")[0] for name in contents.weights))

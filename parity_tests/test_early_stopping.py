@@ -1,0 +1,127 @@
+"""`EarlyStopping` alone, on courses written down: when it stops, and what it carries over."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from torch_impl import EarlyStopping
+
+
+def stopped_at(course: Sequence[float], monitor: str = "val_loss", **options: Any) -> int | None:
+    """The epoch after which a run on this course would end."""
+    stopping, model = EarlyStopping(monitor, **options), nn.Linear(1, 1)
+    stopping.on_train_begin(model)
+    for epoch, value in enumerate(course):
+        stopping.on_epoch_end(epoch, {monitor: value}, model)
+        if stopping.stop_training:
+            assert stopping.stopped_epoch == epoch
+            return epoch
+    return None
+
+
+def test_by_default_the_first_rise_of_the_validation_loss_stops() -> None:
+    """Keras's defaults: `val_loss`, no patience, downwards, no least difference."""
+    default = EarlyStopping()
+    assert (default.monitor, default.restore_best_weights) == ("val_loss", False)
+    assert stopped_at([3.0, 2.0, 2.5, 1.0]) == 2
+    assert stopped_at([3.0, 3.5]) == 1
+
+
+def test_standing_still_is_no_improvement() -> None:
+    """The same number again counts as waiting."""
+    assert stopped_at([2.0, 2.0, 2.0, 2.0], patience=2) == 2
+
+
+@pytest.mark.parametrize(("mode", "sign"), [("min", -1), ("max", 1)])
+def test_an_improvement_is_more_than_the_least_difference(mode: str, sign: int) -> None:
+    """Steps of 0.25 where 0.5 are asked for stop the run; steps of 0.75 do not."""
+    for length, stopped in ((0.25, 1), (0.5, 1), (0.75, None)):
+        course = [sign * length * epoch for epoch in range(4)]
+        assert stopped_at(course, mode=mode, min_delta=0.5) == stopped, length
+
+
+@pytest.mark.parametrize(
+    ("monitor", "mode", "rising_is_good"),
+    [
+        ("val_loss", "auto", False),
+        ("Brier score", "auto", False),
+        ("val_cross entropy", "auto", False),
+        ("val_auc", "auto", True),
+        ("prc", "auto", True),
+        ("val_loss", "max", True),
+        ("val_auc", "min", False),
+    ],
+)
+def test_the_direction_is_the_monitors_own_or_the_one_given(
+    monitor: str, mode: str, rising_is_good: bool
+) -> None:
+    """What is given wins."""
+    assert stopped_at([1.0, 2.0, 3.0], monitor, mode=mode) == (None if rising_is_good else 1)
+    assert stopped_at([3.0, 2.0, 1.0], monitor, mode=mode) == (1 if rising_is_good else None)
+
+
+def test_waiting_starts_anew_only_below_the_baseline() -> None:
+    """A best that is not good enough goes on being waited for."""
+    course = [5.0, 6.0, 6.0, 6.0]
+    assert stopped_at(course, patience=3, baseline=1.0) == 2
+    assert stopped_at(course, patience=3, baseline=5.5) == 3
+    assert stopped_at(course, patience=3) == 3
+
+
+def test_the_epochs_at_the_start_are_not_looked_at() -> None:
+    """Neither for the best nor for waiting."""
+    assert stopped_at([1.0, 2.0, 3.0, 4.0], start_from_epoch=2) == 3
+
+
+def test_a_key_that_is_not_there_is_named_beside_those_that_are() -> None:
+    """Once for each epoch, and the run goes on."""
+    stopping = EarlyStopping("val_loss")
+    with pytest.warns(UserWarning, match="early stopping") as caught:
+        stopping.on_epoch_end(0, {"loss": 1.0, "auc": 0.5}, nn.Linear(1, 1))
+    assert [str(w.message) for w in caught] == [
+        "early stopping on 'val_loss', which is not there; there are loss, auc"
+    ]
+    assert not stopping.stop_training
+
+
+@pytest.mark.parametrize("value", [0.5, math.nan])
+def test_its_state_is_plain_json_and_comes_back(value: float) -> None:
+    """With a best of NaN too, which JSON lacks."""
+    model = nn.Linear(1, 1)
+    before, after = EarlyStopping(patience=5), EarlyStopping(patience=5)
+    for epoch in range(3):
+        before.on_epoch_end(epoch, {"val_loss": value}, model)
+    after.load_state_dict(json.loads(json.dumps(before.state_dict(), allow_nan=False)))
+    assert repr(vars(after)) == repr(vars(before))
+    assert before.best is not None
+    assert math.isnan(before.best) == math.isnan(value)
+
+
+def test_a_new_run_starts_from_nothing() -> None:
+    """The best epoch of an earlier run is forgotten."""
+    stopping, model = EarlyStopping(restore_best_weights=True), nn.Linear(1, 1)
+    fresh = repr(vars(stopping))
+    for epoch, value in enumerate([2.0, 1.0, 3.0]):
+        stopping.on_epoch_end(epoch, {"val_loss": value}, model)
+    assert (stopping.best, stopping.best_epoch, stopping.stopped_epoch) == (1.0, 1, 2)
+    stopping.on_train_begin(model)
+    assert repr(vars(stopping)) == fresh
+    assert (stopping.wait, stopping.best_epoch, stopping.stopped_epoch) == (0, 0, 0)
+
+
+def test_the_best_weights_come_back_and_not_the_last() -> None:
+    """A copy: training on does not change it."""
+    stopping, model = EarlyStopping(restore_best_weights=True, patience=9), nn.Linear(1, 1)
+    for epoch, value in enumerate([2.0, 1.0, 3.0]):
+        with torch.no_grad():
+            model.weight.fill_(value)
+        stopping.on_epoch_end(epoch, {"val_loss": value}, model)
+    stopping.on_train_end(model)
+    assert model.weight.item() == 1.0
