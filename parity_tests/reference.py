@@ -20,20 +20,22 @@ from packaging.version import Version
 from parity_tests.keras_process import PYTHON
 
 __all__ = [
+    "ADAM_IN_CHECKPOINTS",
     "BEST_WEIGHTS",
     "CLIPPED_LOSS",
     "EPOCH_LOSS",
+    "EXPORT_DTYPE",
     "FLOAT64",
     "KERAS_3_FILES",
     "LOGITS",
     "OF_TODAY",
     "ON_TENSORFLOW",
+    "OPTIMIZER_IN_CHECKPOINTS",
     "OWN_NAMES",
     "RANDOM_STREAM",
     "RATE_ONE",
     "STEPS_PER_EPOCH",
     "TENSORFLOW_FILES",
-    "TRACKABLE",
     "WIDE_SEEDS",
     "ZERO_SEED",
     "Reference",
@@ -56,7 +58,15 @@ WIDE_SEEDS = pytest.mark.reference(
     "a seed or count outside 0 … 2**31 - 3 meant another", keras=">=3.5"
 )
 OWN_NAMES = pytest.mark.reference("a .weights.h5 did not tell the layers' names", keras=">=3.6")
-TRACKABLE = pytest.mark.reference("a checkpoint took no optimizer", keras=">=3.1")
+ADAM_IN_CHECKPOINTS = pytest.mark.reference(
+    "a checkpoint did not say which of its variables are Adam's moments", keras=">=3.10"
+)
+EXPORT_DTYPE = pytest.mark.reference(
+    "an exported functional model took its input in its layers' dtype", keras=">=3.5"
+)
+OPTIMIZER_IN_CHECKPOINTS = pytest.mark.reference(
+    "a checkpoint held no optimizer, or not its count of steps by its name", keras=">=3.5"
+)
 CLIPPED_LOSS = pytest.mark.reference(
     "Keras 2 adds 1e-7 to a probability that it has clipped", keras=">=3"
 )

@@ -7,11 +7,12 @@ from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_notebook
 
 from parity_tests import walkthrough
-from parity_tests.reference import RANDOM_STREAM
+from parity_tests.reference import EPOCH_LOSS, RANDOM_STREAM
 
 
 @pytest.mark.keras
 @RANDOM_STREAM
+@EPOCH_LOSS
 @pytest.mark.slow
 def test_walkthrough_prints_what_is_committed() -> None:
     """Every cell is run anew in a fresh kernel; figures need only be there again."""
