@@ -49,7 +49,8 @@ def reference(session: nox.Session, keras: str, backend: str, version: str) -> N
     tally = TALLIES / f"keras-{keras}-{backend}-{version}.json"
     tally.unlink(missing_ok=True)
     session.run(
-        sys.executable, "-m", "pytest", "-m", "keras", f"--tally={tally}", *session.posargs,
+        sys.executable, "-m", "pytest", "-m", "keras", "-n", "2", "--dist", "loadgroup",
+        f"--tally={tally}", *session.posargs,
         env={
             "PARITY_KERAS_PYTHON": shutil.which("python", path=session.bin) or "",
             "KERAS_BACKEND": backend,

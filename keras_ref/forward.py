@@ -8,6 +8,7 @@ from functools import cache
 import keras
 import numpy as np
 
+from keras_ref.compat import to_numpy
 from keras_ref.model import make_model, set_weights
 
 __all__ = ["forward_stages", "initial_loss", "op_by_op_stages"]
@@ -75,7 +76,7 @@ def op_by_op_stages(
         if not activated:
             layer.activation = keras.activations.linear
         below = features if layer_name == "dense" else answers["hidden activations"]
-        answers[stage] = np.array(layer(below))
+        answers[stage] = to_numpy(layer(below))
         layer.activation = own_activation
     return answers
 

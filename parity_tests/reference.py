@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 from functools import cache
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import pytest
@@ -20,20 +21,22 @@ from packaging.version import Version
 from parity_tests.keras_process import PYTHON
 
 __all__ = [
+    "ADAM_IN_CHECKPOINTS",
     "BEST_WEIGHTS",
     "CLIPPED_LOSS",
     "EPOCH_LOSS",
+    "EXPORT_DTYPE",
     "FLOAT64",
     "KERAS_3_FILES",
     "LOGITS",
     "OF_TODAY",
     "ON_TENSORFLOW",
+    "OPTIMIZER_IN_CHECKPOINTS",
     "OWN_NAMES",
     "RANDOM_STREAM",
     "RATE_ONE",
     "STEPS_PER_EPOCH",
     "TENSORFLOW_FILES",
-    "TRACKABLE",
     "WIDE_SEEDS",
     "ZERO_SEED",
     "Reference",
@@ -56,7 +59,15 @@ WIDE_SEEDS = pytest.mark.reference(
     "a seed or count outside 0 … 2**31 - 3 meant another", keras=">=3.5"
 )
 OWN_NAMES = pytest.mark.reference("a .weights.h5 did not tell the layers' names", keras=">=3.6")
-TRACKABLE = pytest.mark.reference("a checkpoint took no optimizer", keras=">=3.1")
+ADAM_IN_CHECKPOINTS = pytest.mark.reference(
+    "a checkpoint did not say which of its variables are Adam's moments", keras=">=3.10"
+)
+EXPORT_DTYPE = pytest.mark.reference(
+    "an exported functional model took its input in its layers' dtype", keras=">=3.5"
+)
+OPTIMIZER_IN_CHECKPOINTS = pytest.mark.reference(
+    "a checkpoint held no optimizer, or not its count of steps by its name", keras=">=3.5"
+)
 CLIPPED_LOSS = pytest.mark.reference(
     "Keras 2 adds 1e-7 to a probability that it has clipped", keras=">=3"
 )
@@ -131,7 +142,13 @@ def reference() -> Reference:
             ) from error
         installed = json.loads(answer.stdout)
     else:
-        installed = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
+        installed = {
+            d.metadata["Name"]: d.version for d in importlib.metadata.distributions()
+        }
+        if find_spec("keras") is None:
+            installed.pop("keras", None)
+        if find_spec(backend) is None:
+            installed = {"keras": installed["keras"]} if "keras" in installed else {}
     found = {name.lower().replace("_", "-"): version for name, version in installed.items()}
     versions = [found[name] for name in _DISTRIBUTIONS[backend] if name in found]
     # torch says 2.13.0+cpu of its CPU build

