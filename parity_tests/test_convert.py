@@ -196,17 +196,24 @@ def test_an_activation_of_its_own_is_told_as_such(spoken: Spoken) -> None:
             "error: no/folder/x.keras.part: No such file or directory",
         ),
         (
+            "text.keras",
+            "x.keras",
+            "error: text.keras: no Keras file; "
+            "expected .keras, .h5, a SavedModel, a checkpoint or safetensors",
+        ),
+        (
             INPUTS[".keras"],
             "x.pt",
             "error: x.pt: unknown ending; expected .keras, .weights.h5, .h5 or .safetensors",
         ),
     ],
-    ids=["nothing-there", "no-such-folder", "unknown-ending"],
+    ids=["nothing-there", "no-such-folder", "no-keras-file", "unknown-ending"],
 )
 def test_a_fault_is_one_line_on_standard_error(
     source: str | Path, target: str, message: str, spoken: Spoken
 ) -> None:
     """Nothing on standard output; exit status 2."""
+    Path("text.keras").write_text("no Keras file at all, but long enough")
     assert spoken(source, target) == (2, [], [message])
 
 

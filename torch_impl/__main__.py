@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from torch_impl.keras_files.contents import Contents, KerasFileError, Layer
+from torch_impl.keras_files.contents import Contents, Layer
 from torch_impl.keras_files.modules import with_network
 from torch_impl.keras_files.reading import read_keras
 from torch_impl.keras_files.writing import write_keras
@@ -50,11 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ):
             contents = with_network(contents, options.dropout)
         write_keras(contents, options.output)
-    except KerasFileError as error:
-        return _fail(str(error))
     except OSError as error:
         return _fail(f"{error.filename or options.output}: {error.strerror or error}")
-    except ValueError as error:
+    except ValueError as error:  # a KerasFileError is one too
         return _fail(str(error))
     except ModuleNotFoundError as error:
         return _fail(
@@ -77,7 +75,7 @@ def _summarise(contents: Contents, output: str) -> None:
     console = Console()
     version = f", written by Keras {contents.keras_version}" if contents.keras_version else ""
     console.print(escape(f"{contents.format}{version} → {output}"), highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False)
     for heading in ("layer", "kind", "weights", "shape", "dtype"):
         table.add_column(heading, overflow="fold")
     layers = [] if contents.network is None else list(contents.network.layers)
