@@ -142,9 +142,7 @@ def reference() -> Reference:
             ) from error
         installed = json.loads(answer.stdout)
     else:
-        installed = {
-            d.metadata["Name"]: d.version for d in importlib.metadata.distributions()
-        }
+        installed = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
         if find_spec("keras") is None:
             installed.pop("keras", None)
         if find_spec(backend) is None:
