@@ -80,7 +80,7 @@ LOGITS = pytest.mark.reference(
 )
 FLOAT64 = pytest.mark.reference("JAX holds no float64", backend=("tensorflow", "torch"))
 OF_TODAY = pytest.mark.reference(
-    "is about files of Keras 3.15", keras=">=3.13", backend="tensorflow"
+    "is about files of Keras 3.15", keras=">=3.15", backend="tensorflow"
 )
 RATE_ONE = pytest.mark.reference("training with Dropout(1) raised", keras=">=3.14")
 EPOCH_LOSS = pytest.mark.reference("an epoch's loss was the mean of its batches'", keras=">=3.2")
