@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import pytest
 from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_notebook
@@ -20,7 +22,11 @@ def test_walkthrough_prints_what_is_committed() -> None:
     fresh = walkthrough.executed(committed)
     assert walkthrough.printed(fresh) == walkthrough.printed(committed)
     kinds = [
-        [[output.output_type for output in cell.get("outputs", [])] for cell in notebook.cells]
+        # How many messages a stream comes in depends on how busy the machine is.
+        [
+            [kind for kind, _ in groupby(output.output_type for output in cell.get("outputs", []))]
+            for cell in notebook.cells
+        ]
         for notebook in (fresh, committed)
     ]
     assert kinds[0] == kinds[1]
