@@ -17,6 +17,7 @@ from parity_tests.recorded_case import rows_and_labels
 from parity_tests.reference import ON_TENSORFLOW, RANDOM_STREAM, TENSORFLOW_FILES, reference, since
 from parity_tests.test_keras_files import FOLDER
 from torch_impl import FraudClassifier, save_keras, to_keras_weights
+from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.reading import read_keras
 from torch_impl.keras_files.saved_model import read_saved_model
 from torch_impl.keras_random import dropout_mask, glorot_uniform, layer_seeds, uniform
@@ -225,6 +226,23 @@ def test_a_checkpoint_takes_an_optimizer_since_3_1_and_tells_its_moments_since_3
             keras.call("files.write_checkpoint", str(tmp_path / "x"))
 
 
+def test_a_functional_model_of_another_dtype_holds_a_cast_from_3_5_to_3_9(
+    keras: KerasProcess, tmp_path: Path
+) -> None:
+    """`load_keras` refuses that file; one of its weights alone it reads."""
+    holds = since("3.5") and not since("3.10")
+    weights = tmp_path / "x.weights.h5"
+    keras.call("files.save_model", str(weights), "functional", "float16")
+    assert len(read_keras(weights).weights) == 6
+    path = tmp_path / "x.keras"
+    keras.call("files.save_model", str(path), "functional", "float16")
+    if holds:
+        with pytest.raises(KerasFileError, match="do not run from the input"):
+            read_keras(path)
+    else:
+        assert read_keras(path).network is not None
+
+
 @TENSORFLOW_FILES
 def test_an_exported_functional_model_takes_float32_since_3_5(
     keras: KerasProcess, tmp_path: Path
@@ -235,14 +253,14 @@ def test_an_exported_functional_model_takes_float32_since_3_5(
     assert any("another dtype" in note for note in notes) == since("3.5")
 
 
-def test_a_file_of_keras_3_15_opens_since_3_13(keras: KerasProcess) -> None:
-    """Its Dense layers have a `quantization_config`, which older ones refuse; ours have none."""
+def test_a_file_of_keras_3_15_opens_in_no_older(keras: KerasProcess) -> None:
+    """They refuse `quantization_config` or `input_axes`; what we write has neither."""
     x, y = rows_and_labels(3, 4)
     path = str(FOLDER / "keras_3.15.1" / "functional.keras")
-    if since("3.13"):
+    if since("3.15"):
         assert keras.call("files.open_model", path, x[:, :5], y)["predictions"].shape == (4, 1)
     else:
-        with pytest.raises((TypeError, ValueError), match="quantization_config"):
+        with pytest.raises((TypeError, ValueError), match=r"quantization_config|input_axes"):
             keras.call("files.open_model", path, x[:, :5], y)
 
 
