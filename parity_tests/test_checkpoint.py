@@ -187,7 +187,7 @@ def test_a_damaged_checkpoint_is_refused_and_left_as_it_was(
         ({"shuffle": False}, "shuffle was True, now False"),
         ({"model": FraudClassifier(hidden_units=8, seed=1)}, "the model had other weights"),
         ({"model": FraudClassifier(seed=9)}, "another dropout seed"),
-        ({"callbacks": [EarlyStopping()]}, "the callbacks were"),
+        ({"callbacks": [EarlyStopping()]}, "the callbacks were none"),
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused(
@@ -198,6 +198,15 @@ def test_a_checkpoint_of_another_run_is_refused(
     train(path, 1)
     with pytest.raises(CheckpointError, match=message):
         train(path, 2, **options)
+
+
+def test_early_stopping_on_another_metric_is_another_run(tmp_path: Path) -> None:
+    """The best loss so far would be taken for the best accuracy."""
+    path = tmp_path / "run.safetensors"
+    train(path, 1, callbacks=[EarlyStopping("loss")])
+    with pytest.raises(CheckpointError, match=r"the callbacks were EarlyStopping\('loss'\)"):
+        train(path, 2, callbacks=[EarlyStopping("accuracy")])
+    assert train(path, 2, callbacks=[EarlyStopping("loss", patience=3)]).dropout.calls == 8
 
 
 def test_a_checkpoint_of_other_rows_is_refused(tmp_path: Path) -> None:
@@ -250,7 +259,7 @@ def test_every_way_in_which_a_run_is_another_is_named_at_once(tmp_path: Path) ->
     assert str(error.value) == (
         f"{path}: is of another run: batch_size was 64, now 32; shuffle was True, now False; "
         "seed was 1, now 2; steps_per_epoch was 2, now 3; the optimizer was KerasAdam; "
-        "the callbacks were ['EarlyStopping']; the model had other weights; "
+        "the callbacks were EarlyStopping('loss'); the model had other weights; "
         "the model had another dropout seed"
     )
 

@@ -30,6 +30,11 @@ class Callback:
     def on_train_end(self, model: nn.Module) -> None:
         """After the last epoch."""
 
+    @property
+    def kind(self) -> str:
+        """What a checkpoint tells it by: a run is continued with callbacks of the same kinds."""
+        return type(self).__name__
+
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint must keep: numbers, strings, None, and tensors under `tensors`."""
         return {}
@@ -98,6 +103,11 @@ class EarlyStopping(Callback):
         self.best_epoch = 0
         self.best_weights: dict[str, Tensor] | None = None
         self.stop_training = False
+
+    @property
+    def kind(self) -> str:
+        """The class and what it monitors, whose best value means nothing to another metric."""
+        return f"{type(self).__name__}({self.monitor!r})"
 
     def on_train_begin(self, model: nn.Module) -> None:
         """Forgets an earlier run."""

@@ -65,7 +65,7 @@ class Checkpoint:
             state = callback.state_dict()
             for name, value in state.pop("tensors", {}).items():
                 tensors[f"callback.{position}.{name}"] = value
-            states.append({"type": type(callback).__name__, **state})
+            states.append({"kind": callback.kind, **state})
         facts = {
             "format": _FORMAT,
             "run": dict(run),
@@ -109,9 +109,9 @@ class Checkpoint:
         ]
         if facts["optimizer"] != type(optimizer).__name__:
             faults.append(f"the optimizer was {facts['optimizer']}")
-        kinds = [state["type"] for state in facts["callbacks"]]
-        if kinds != [type(callback).__name__ for callback in callbacks]:
-            faults.append(f"the callbacks were {kinds}")
+        kinds = [state["kind"] for state in facts["callbacks"]]
+        if kinds != [callback.kind for callback in callbacks]:
+            faults.append(f"the callbacks were {', '.join(kinds) or 'none'}")
         weights = _below(tensors, "model.")
         shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
         if shapes != {name: tuple(value.shape) for name, value in weights.items()}:
