@@ -148,15 +148,16 @@ def reference() -> Reference:
         installed = json.loads(answer.stdout)
     else:
         installed = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
-        if find_spec("keras") is None:
-            installed.pop("keras", None)
-        if find_spec(backend) is None:
-            installed = {"keras": installed["keras"]} if "keras" in installed else {}
     found = {name.lower().replace("_", "-"): version for name, version in installed.items()}
     versions = [found[name] for name in _DISTRIBUTIONS[backend] if name in found]
     # torch says 2.13.0+cpu of its CPU build
-    version = versions[0].partition("+")[0] if versions else None
-    return Reference(found.get("keras"), backend, version)
+    parts = {
+        "keras": found.get("keras"),
+        backend: versions[0].partition("+")[0] if versions else None,
+    }
+    if not python:  # what is installed here may still be hidden from imports
+        parts = {name: version if find_spec(name) else None for name, version in parts.items()}
+    return Reference(parts["keras"], backend, parts[backend])
 
 
 def unmet(marker: pytest.Mark, asked: Reference) -> str | None:
