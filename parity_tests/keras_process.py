@@ -14,10 +14,11 @@ import os
 import site
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from types import TracebackType
+from contextlib import contextmanager
+from types import ModuleType, TracebackType
 from typing import Any
 
 __all__ = ["KerasProcess", "KerasUnavailableError"]
@@ -67,6 +68,17 @@ def _call_reference(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     return result
 
 
+@contextmanager
+def _no_main_module() -> Iterator[None]:
+    """A spawned child imports its parent's main module, which may well import torch."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
 class KerasProcess:
     """One child process in which `keras_ref` runs, started at the first call.
 
@@ -89,8 +101,9 @@ class KerasProcess:
         )
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Starts an importable function in the child and returns its future."""
-        return self._executor.submit(function, *args, **kwargs)
+        """Starts a function of an importable module in the child and returns its future."""
+        with _no_main_module():  # the first call starts the child
+            return self._executor.submit(function, *args, **kwargs)
 
     def start(self) -> Future[Any]:
         """Starts the child and returns the future of its versions, for `wait`."""

@@ -8,16 +8,14 @@ import sys
 from pathlib import Path
 
 from parity_tests.keras_process import KerasProcess, KerasUnavailableError
+from parity_tests.recorded import FOLDER, answer_all
+from parity_tests.recording_file import write
 
 __all__ = ["main"]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status 0 once all is recorded, 2 where the reference cannot be run."""
-    # Here, because the Keras process imports this file and must not import torch.
-    from parity_tests.recorded import FOLDER, answer_all
-    from parity_tests.recording_file import write
-
     parser = argparse.ArgumentParser(prog="python -m parity_tests.record", description=__doc__)
     parser.add_argument("--to", type=Path, default=FOLDER, help="folder (default: %(default)s)")
     folder = parser.parse_args(arguments).to

@@ -89,6 +89,9 @@ def main() -> None:
     stride = parser.parse_args().every
     if stride < 1:
         parser.error("expected --every of at least 1")
+    # The Keras process can import this file, but not the main module that it may be here.
+    from parity_tests.sigmoid import keras_error
+
     with KerasProcess() as keras:
         theirs = keras.submit(keras_error, stride)
         errors = {"PyTorch": torch_error(stride), "Keras": keras.wait(theirs)}

@@ -83,19 +83,18 @@ def test_report_on_a_csv_agrees_in_table_json_and_page(tmp_path: Path) -> None:
 _FAULTY_AND_PLAIN = """
 import sys
 
-if __name__ == "__main__":  # the Keras process imports this file too
-    sys.modules["matplotlib"] = None
-    from parity_tests import torch_side
-    from parity_tests.__main__ import main
+sys.modules["matplotlib"] = None
+from parity_tests import torch_side
+from parity_tests.__main__ import main
 
-    healthy = torch_side.load_keras_weights
+healthy = torch_side.load_keras_weights
 
-    def faulty(model, weights):
-        healthy(model, weights)
-        model.hidden.weight.data[0, 0] *= 1 + 1e-4
+def faulty(model, weights):
+    healthy(model, weights)
+    model.hidden.weight.data[0, 0] *= 1 + 1e-4
 
-    torch_side.load_keras_weights = faulty
-    sys.exit(main(sys.argv[1:]))
+torch_side.load_keras_weights = faulty
+sys.exit(main(sys.argv[1:]))
 """
 
 
