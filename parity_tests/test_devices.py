@@ -6,6 +6,7 @@ The device is `meta`, which every torch has: it keeps shapes, dtypes and devices
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import pytest
@@ -23,12 +24,12 @@ from torch_impl.keras_random import (
 )
 from torch_impl.rows import as_tensor
 
-DRAWS: dict[str, tuple[Callable[[], Tensor], torch.dtype]] = {
-    "bits": (lambda: random_bits((1, 2), 5, device="meta"), torch.int64),
-    "uniform": (lambda: uniform((1, 2), (5,), device="meta"), torch.float32),
-    "kernel": (lambda: glorot_uniform(1, (2, 3), device="meta"), torch.float32),
-    "mask": (lambda: dropout_mask(1, 0, 0.5, range(4), 3, device="meta"), torch.bool),
-    "masks": (lambda: dropout_masks(1, range(2), 0.5, range(4), 3, device="meta"), torch.bool),
+DRAWS: dict[str, tuple[Callable[..., Tensor], torch.dtype]] = {
+    "bits": (partial(random_bits, (1, 2), 5), torch.int64),
+    "uniform": (partial(uniform, (1, 2), (5,)), torch.float32),
+    "kernel": (partial(glorot_uniform, 1, (2, 3)), torch.float32),
+    "mask": (partial(dropout_mask, 1, 0, 0.5, range(4), 3), torch.bool),
+    "masks": (partial(dropout_masks, 1, range(2), 0.5, range(4), 3), torch.bool),
 }
 
 
@@ -36,7 +37,16 @@ DRAWS: dict[str, tuple[Callable[[], Tensor], torch.dtype]] = {
 def test_draws_are_made_on_the_device_asked_for(draw: str) -> None:
     """Nothing is drawn elsewhere and moved."""
     make, dtype = DRAWS[draw]
-    tensor = make()
+    tensor = make(device="meta")
+    assert (tensor.device.type, tensor.dtype) == ("meta", dtype)
+
+
+@pytest.mark.parametrize("draw", DRAWS)
+def test_draws_are_made_on_the_default_device_if_none_is_asked_for(draw: str) -> None:
+    """Beside what is drawn on the CPU whatever the default is."""
+    make, dtype = DRAWS[draw]
+    with torch.device("meta"):
+        tensor = make()
     assert (tensor.device.type, tensor.dtype) == ("meta", dtype)
 
 

@@ -53,7 +53,7 @@ def _words(text: str) -> tuple[int, ...]:
 
 @pytest.mark.parametrize("answer", KNOWN_ANSWERS.values(), ids=KNOWN_ANSWERS)
 def test_philox_gives_the_published_known_answers(answer: tuple[str, str, str]) -> None:
-    """With integers, and with tensors of all three answers' counters and keys at once."""
+    """With integers, and with tensors and arrays of all three answers' words at once."""
     counter, key, block = map(_words, answer)
     assert philox4x32(counter, key) == block
     counters, keys, blocks = (
@@ -62,6 +62,9 @@ def test_philox_gives_the_published_known_answers(answer: tuple[str, str, str]) 
     )
     for came, expected in zip(philox4x32(counters, keys), blocks, strict=True):
         assert torch.equal(came, expected)
+    c0, c1, c2, c3, k0, k1 = (word.numpy() for word in (*counters, *keys))
+    for array, expected in zip(philox4x32((c0, c1, c2, c3), (k0, k1)), blocks, strict=True):
+        np.testing.assert_array_equal(array, expected.numpy(), strict=True)
 
 
 @ON_TENSORFLOW

@@ -58,7 +58,6 @@ class KerasAdam(Optimizer):
     @overload
     def step(self, closure: Callable[[], float]) -> float: ...
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Takes one step; parameters without a gradient stay.
 
@@ -69,10 +68,11 @@ class KerasAdam(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            parameters = [p for p in group["params"] if p.grad is not None]
-            if parameters:
-                self._update(parameters, group)
+        with torch.no_grad():
+            for group in self.param_groups:
+                parameters = [p for p in group["params"] if p.grad is not None]
+                if parameters:
+                    self._update(parameters, group)
         return loss
 
     def state_of(self, w: Tensor) -> dict[str, Any]:
@@ -118,6 +118,5 @@ class KerasAdam(Optimizer):
             dtype: in which Keras computes, the parameter's.
         """
         t = torch.tensor(float(step), dtype=dtype)
-        beta1, beta2 = (torch.tensor(beta, dtype=dtype) for beta in group["betas"])
-        lr = torch.as_tensor(group["lr"], dtype=dtype)
-        return lr * torch.sqrt(1 - beta2**t) / (1 - beta1**t)
+        corrections = 1 - torch.tensor(group["betas"], dtype=dtype) ** t
+        return torch.as_tensor(group["lr"], dtype=dtype) * corrections[1].sqrt() / corrections[0]

