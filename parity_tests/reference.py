@@ -23,7 +23,6 @@ from parity_tests.keras_process import PYTHON
 __all__ = [
     "ADAM_IN_CHECKPOINTS",
     "BEST_WEIGHTS",
-    "CAST_LAYER",
     "CLIPPED_LOSS",
     "EPOCH_LOSS",
     "EXPORT_DTYPE",
@@ -62,10 +61,6 @@ WIDE_SEEDS = pytest.mark.reference(
 OWN_NAMES = pytest.mark.reference("a .weights.h5 did not tell the layers' names", keras=">=3.6")
 ADAM_IN_CHECKPOINTS = pytest.mark.reference(
     "a checkpoint did not say which of its variables are Adam's moments", keras=">=3.10"
-)
-CAST_LAYER = pytest.mark.reference(
-    "a functional model of another dtype than its input's held a Cast, which we do not read",
-    keras="!=3.5.*,!=3.6.*,!=3.7.*,!=3.8.*,!=3.9.*",
 )
 EXPORT_DTYPE = pytest.mark.reference(
     "an exported functional model took its input in its layers' dtype", keras=">=3.5"

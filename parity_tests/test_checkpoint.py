@@ -290,3 +290,14 @@ def test_each_kind_of_damage_is_told_word_for_word(tmp_path: Path) -> None:
     assert str(error.value) == (
         f"{old}: has format 'torch_impl-fit-0'; expected 'torch_impl-fit-1'"
     )
+
+
+def test_a_checkpoint_in_no_folder_is_refused_before_the_run(tmp_path: Path) -> None:
+    """Not after its first epoch."""
+    model = FraudClassifier(seed=1)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(NotADirectoryError, match="is not a folder") as caught:
+        train(tmp_path / "no" / "run.safetensors", 1, model=model)
+    assert caught.value.filename == str(tmp_path / "no")
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])

@@ -68,7 +68,7 @@ def test_help_has_examples_and_fits_80_columns() -> None:
         ("nothing.keras", "x.keras", "nothing.keras: No such file"),
         ("README.md", "x.keras", "README.md: no Keras file"),
         (INPUTS[".keras"], "x.pt", "unknown ending"),
-        (INPUTS[".keras"], "no/such/folder/x.keras", "No such file or directory"),
+        (INPUTS[".keras"], "no/such/folder/x.keras", "no/such/folder: is not a folder"),
     ],
     ids=["nothing-there", "no-keras-file", "unknown-ending", "no-such-folder"],
 )
@@ -193,7 +193,7 @@ def test_an_activation_of_its_own_is_told_as_such(spoken: Spoken) -> None:
         (
             INPUTS[".keras"],
             "no/folder/x.keras",
-            "error: no/folder/x.keras.part: No such file or directory",
+            "error: no/folder: is not a folder",
         ),
         (
             "text.keras",

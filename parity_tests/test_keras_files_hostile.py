@@ -22,6 +22,7 @@ from torch_impl.keras_files.reading import read_keras
 
 GOOD = FOLDER / "keras_3.15.1" / "functional.keras"
 GOOD_H5 = FOLDER / "keras_3.15.1" / "functional.weights.h5"
+WITH_CAST = FOLDER / "keras_3.7.0" / "functional_float64.keras"
 LEGACY = FOLDER / "keras_3.15.1" / "classic.h5"
 
 
@@ -38,10 +39,11 @@ def archive(
     compression: int = zipfile.ZIP_STORED,
     more: dict[str, bytes] | None = None,
     leave_out: str = "",
+    good: Path = GOOD,
 ) -> bytes:
     """A good `.keras` with something in it changed."""
-    with zipfile.ZipFile(GOOD) as good:
-        members = {name: good.read(name) for name in good.namelist()}
+    with zipfile.ZipFile(good) as source:
+        members = {name: source.read(name) for name in source.namelist()}
     config = json.loads(members["config.json"])
     if change is not None:
         change(config)
@@ -116,6 +118,34 @@ CONFIGS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda c: c["compile_config"]["optimizer"]["config"].update(beta_1="x"), "beta_1=x",
     ),
 }  # fmt: skip
+
+
+# Of a Keras 3.7 that wrote a Cast to float64 between its input of float32 and its first layer.
+CASTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "to-integers": (lambda c: layer(c)["config"].update(dtype="int32"), "'cast' is a Cast"),
+    "to-less-than-the-layer-computes-in": (
+        lambda c: layer(c)["config"].update(dtype="float16"), "'cast' is a Cast; supported",
+    ),
+    "to-what-is-no-name": (lambda c: layer(c)["config"].update(dtype={"a": 1}), "is a Cast"),
+    "before-a-layer-without-a-type": (
+        lambda c: layer(c, 2)["config"].update(dtype=None), "'cast' is a Cast",
+    ),
+    "of-another-module": (lambda c: layer(c).update(module="kerasx.ops"), "'cast' is a Cast"),
+    "of-another-class": (
+        lambda c: layer(c).update(registered_name="evil>Cast"), "'cast' is a evil>Cast; supported",
+    ),
+    "another-operation": (
+        lambda c: layer(c).update(class_name="Relu", registered_name="Relu"), "'cast' is a Relu",
+    ),
+    "called-by-no-text": (lambda c: layer(c).update(name=["cast"]), "a layer is called"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASTS)
+def test_an_operation_that_changes_the_numbers_is_refused(case: str, tmp_path: Path) -> None:
+    """The Cast that Keras 3.5 to 3.9 put before a layer of another dtype is the one taken."""
+    change, match = CASTS[case]
+    refuse(archive(change, good=WITH_CAST), match, tmp_path)
 
 
 @pytest.mark.parametrize("case", CONFIGS)

@@ -6,6 +6,8 @@ Each test asserts what its own reference does; `nox` asks all of them. The rows 
 
 from __future__ import annotations
 
+import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,6 @@ from parity_tests.recorded_case import rows_and_labels
 from parity_tests.reference import ON_TENSORFLOW, RANDOM_STREAM, TENSORFLOW_FILES, reference, since
 from parity_tests.test_keras_files import FOLDER
 from torch_impl import FraudClassifier, save_keras, to_keras_weights
-from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.reading import read_keras
 from torch_impl.keras_files.saved_model import read_saved_model
 from torch_impl.keras_random import dropout_mask, glorot_uniform, layer_seeds, uniform
@@ -229,18 +230,16 @@ def test_a_checkpoint_takes_an_optimizer_since_3_1_and_tells_its_moments_since_3
 def test_a_functional_model_of_another_dtype_holds_a_cast_from_3_5_to_3_9(
     keras: KerasProcess, tmp_path: Path
 ) -> None:
-    """`load_keras` refuses that file; one of its weights alone it reads."""
-    holds = since("3.5") and not since("3.10")
-    weights = tmp_path / "x.weights.h5"
-    keras.call("files.save_model", str(weights), "functional", "float16")
-    assert len(read_keras(weights).weights) == 6
+    """It is an operation beside the layers, and `load_keras` takes it for what the layer does."""
     path = tmp_path / "x.keras"
     keras.call("files.save_model", str(path), "functional", "float16")
-    if holds:
-        with pytest.raises(KerasFileError, match="do not run from the input"):
-            read_keras(path)
-    else:
-        assert read_keras(path).network is not None
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))
+    holds = "Cast" in [row["class_name"] for row in config["config"]["layers"]]
+    assert holds == (since("3.5") and not since("3.10"))
+    network = read_keras(path).network
+    assert network is not None
+    assert "Cast" not in [layer.kind for layer in network.layers]
 
 
 @TENSORFLOW_FILES

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from torch_impl.callbacks import Callback
 from torch_impl.keras_dropout import KerasDropout
+from torch_impl.replacing import check_folder, replace_file
 
 if TYPE_CHECKING:
     from torch_impl.training import History
@@ -36,10 +37,14 @@ class Checkpoint:
 
     Args:
         path: of the file; a `.part` beside it is written first.
+
+    Raises:
+        NotADirectoryError: the file's folder is not there.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        check_folder(self.path)
 
     def exists(self) -> bool:
         """Whether there is a run to go on with."""
@@ -80,12 +85,7 @@ class Checkpoint:
         plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         text = json.dumps(facts)
         content = save(plain, {"facts": text, "sha256": _digest(text, plain)})
-        part = self.path.with_name(self.path.name + ".part")
-        with part.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(self.path)
+        replace_file(self.path, content)
 
     def restore(
         self,

@@ -115,6 +115,7 @@ def fit(
         ValueError: shapes do not fit, a label is not 0 or 1, a number of rows or epochs is
             not positive, or both kinds of weights are given.
         CheckpointError: the checkpoint is damaged, or is of another run.
+        NotADirectoryError: the checkpoint's folder is not there.
     """
     if batch_size < 1 or epochs < 0:
         raise ValueError(
@@ -140,6 +141,7 @@ def fit(
             f"expected (N, {rows.shape[1]}) as the rows trained on"
         )
     optimizer = optimizer or KerasAdam(model.parameters())
+    store = None if checkpoint is None else Checkpoint(checkpoint)
     if shuffle:
         if seed is None:
             seed = int(torch.randint(2**32, ()))
@@ -152,7 +154,6 @@ def fit(
     history, first = History(), 0
     for callback in callbacks:
         callback.on_train_begin(model)
-    store = None if checkpoint is None else Checkpoint(checkpoint)
     run = {"batch_size": batch_size, "rows": len(rows), "shuffle": shuffle, "seed": seed}
     if steps_per_epoch is not None:
         run["steps_per_epoch"] = steps_per_epoch

@@ -50,14 +50,14 @@ def classic(dtype: str = "float32") -> keras.Model:
     )
 
 
-def functional() -> keras.Model:
+def functional(dtype: str = "float32") -> keras.Model:
     """The same kind as a graph, layers named by hand, activations as layers of their own."""
     x = inputs = keras.Input((FEATURES,), name="rows")
-    x = keras.layers.Dense(4, name="first")(x)
-    x = keras.layers.Dropout(0.4, seed=11, name="drop")(x)
-    x = keras.layers.Activation("relu", name="relu_act")(x)
-    x = keras.layers.Dense(1, name="second")(x)
-    outputs = keras.layers.Activation("sigmoid", name="sigmoid_act")(x)
+    x = keras.layers.Dense(4, name="first", dtype=dtype)(x)
+    x = keras.layers.Dropout(0.4, seed=11, name="drop", dtype=dtype)(x)
+    x = keras.layers.Activation("relu", name="relu_act", dtype=dtype)(x)
+    x = keras.layers.Dense(1, name="second", dtype=dtype)(x)
+    outputs = keras.layers.Activation("sigmoid", name="sigmoid_act", dtype=dtype)(x)
     return keras.Model(inputs, outputs, name="fraud")
 
 
@@ -79,6 +79,8 @@ def deep() -> keras.Model:
 MODELS: dict[str, tuple[Any, str, list[str] | None]] = {
     "classic": (classic, "float32", ["accuracy"]),
     "functional": (functional, "float32", []),
+    # Rows of float32 into layers of float64: Keras 3.5 to 3.9 write a Cast between them.
+    "functional_float64": (lambda: functional("float64"), "float64", []),
     "deep": (deep, "float32", None),
     "classic_float64": (lambda: classic("float64"), "float64", []),
     # Three steps of a half-precision Adam say little; its weights' storage is what matters.

@@ -14,6 +14,7 @@ from torch_impl.keras_files.object_graph import SUPPORTED
 __all__ = ["SUPPORTED", "adam_of", "compile_config", "model_config", "network_of", "parsed_json"]
 
 _LONGEST_JSON = 1 << 20
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
 _ACTIVATIONS: dict[Any, Literal["linear", "relu", "sigmoid"]] = {
     None: "linear",
     "linear": "linear",
@@ -91,8 +92,8 @@ def network_of(root: dict[str, Any], where: str) -> tuple[Network, tuple[str, ..
     for row in rows:
         if not isinstance(row, dict) or not isinstance(row.get("config"), dict):
             raise KerasFileError(f"{where}: a layer is {str(row)[:80]}; expected an object")
-        if not isinstance(row["config"].get("name", ""), str):
-            raise KerasFileError(f"{where}: a layer is called {str(row['config']['name'])[:80]}")
+        if not isinstance(_name(row), str | None):
+            raise KerasFileError(f"{where}: a layer is called {str(_name(row))[:80]}")
     if kind != "Sequential":
         rows = _in_order(rows, config, where)
     width: int | None = None
@@ -122,11 +123,8 @@ def network_of(root: dict[str, Any], where: str) -> tuple[Network, tuple[str, ..
 def _notes(config: dict[str, Any], name: str) -> list[str]:
     """What of a layer is not taken over."""
     notes = []
-    policy = config.get("dtype")
-    if isinstance(policy, dict):
-        inner = policy.get("config")
-        policy = inner.get("name") if isinstance(inner, dict) else None
-    if policy not in (None, "float16", "bfloat16", "float32", "float64"):
+    policy = _policy(config)
+    if policy not in (None, *_FLOATS):
         notes.append(f"its layers compute with the policy {str(policy)[:80]}")
     for option in ("kernel", "bias", "activity"):
         for kind in ("regularizer", "constraint"):
@@ -137,12 +135,30 @@ def _notes(config: dict[str, Any], name: str) -> list[str]:
     return notes
 
 
+def _policy(config: dict[str, Any]) -> Any:
+    """The name of a layer's dtype policy; None if it says none."""
+    policy = config.get("dtype")
+    if isinstance(policy, dict):
+        inner = policy.get("config")
+        policy = inner.get("name") if isinstance(inner, dict) else None
+    return policy
+
+
+def _name(row: dict[str, Any]) -> Any:
+    """A layer's in its config; that of an operation, which is no layer, stands beside it."""
+    return row["config"].get("name", row.get("name"))
+
+
+def _is_foreign(row: dict[str, Any]) -> bool:
+    """Whether a class is not Keras's own."""
+    registered, module = row.get("registered_name"), str(row.get("module") or "keras")
+    own = module == "keras" or module.startswith("keras.")
+    return registered not in (None, row.get("class_name")) or not own
+
+
 def _layer(row: dict[str, Any], config: dict[str, Any], where: str) -> Layer:
-    name, kind = config.get("name"), row.get("class_name")
-    registered = row.get("registered_name")
-    foreign = registered not in (None, kind) or not str(row.get("module") or "keras").startswith(
-        ("keras.", "keras")
-    )
+    name, kind = _name(row), row.get("class_name")
+    registered, foreign = row.get("registered_name"), _is_foreign(row)
     if kind not in ("Dense", "Dropout", "Activation") or not isinstance(name, str) or foreign:
         kind = registered if foreign and registered else kind
         raise KerasFileError(
@@ -188,7 +204,7 @@ def _in_order(rows: list[dict[str, Any]], config: dict[str, Any], where: str) ->
     after: dict[str, dict[str, Any]] = {}
     start: list[dict[str, Any]] = []
     for row in rows:
-        name = row["config"].get("name")
+        name = _name(row)
         if row.get("class_name") == "InputLayer":
             start.append(row)
             continue
@@ -201,14 +217,27 @@ def _in_order(rows: list[dict[str, Any]], config: dict[str, Any], where: str) ->
     if len(start) != 1:
         raise KerasFileError(f"{where}: the model has {len(start)} inputs; expected 1")
     order = start
-    while (name := order[-1]["config"].get("name")) in after:
+    while (name := _name(order[-1])) in after:
         order.append(after.pop(name))
     outputs = config.get("output_layers")
     if after or _source([outputs]) != name:
         raise KerasFileError(
             f"{where}: the layers do not run from the input to one output {name!r}; {SUPPORTED}"
         )
-    return order
+    followers = [*order[1:], None]
+    return [row for row, then in zip(order, followers, strict=True) if not _casts_for(row, then)]
+
+
+def _casts_for(row: dict[str, Any], following: dict[str, Any] | None) -> bool:
+    """Whether a row is what Keras 3.5 to 3.9 wrote before a layer of another dtype.
+
+    Such a Cast to the dtype in which the next layer computes is what that layer does anyway.
+    Any other changes the numbers, and is left in for `_layer` to refuse.
+    """
+    if row.get("class_name") != "Cast" or _is_foreign(row) or following is None:
+        return False
+    to = row["config"].get("dtype")
+    return to in _FLOATS and to == str(_policy(following["config"])).removeprefix("mixed_")
 
 
 def _source(inbound: Any) -> str | None:

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch_impl.keras_files.config import compile_config, model_config
 from torch_impl.keras_files.contents import Contents, Network
 from torch_impl.keras_files.tensors import tensors_bytes
+from torch_impl.replacing import replace_file
 
 if TYPE_CHECKING:
     import h5py
@@ -34,6 +35,7 @@ def write_keras(contents: Contents, path: str | os.PathLike[str]) -> None:
 
     Raises:
         ValueError: another ending, or a format that needs the network and contents without one.
+        OSError: it could not be written.
     """
     path = Path(path)
     if path.name.endswith(".weights.h5"):
@@ -48,16 +50,7 @@ def write_keras(contents: Contents, path: str | os.PathLike[str]) -> None:
         raise ValueError(
             f"{path}: unknown ending; expected .keras, .weights.h5, .h5 or .safetensors"
         )
-    part = path.with_name(path.name + ".part")
-    try:
-        with open(part, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    replace_file(path, content)
 
 
 def _archive(contents: Contents) -> bytes:

@@ -1,0 +1,40 @@
+"""Files replaced in one move, so that nobody finds half of one."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+__all__ = ["check_folder", "replace_file"]
+
+
+def check_folder(path: Path) -> None:
+    """Says what is wrong before a run, not at its end.
+
+    Raises:
+        NotADirectoryError: the file's folder is not there, or is none; named in the error.
+    """
+    if not path.parent.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "is not a folder", str(path.parent))
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Writes a `.part` beside the file and moves it there when it is whole and on the disk.
+
+    A process killed at any moment leaves the old file or the new one.
+
+    Raises:
+        OSError: it could not be written; what stood there stands there still.
+    """
+    check_folder(path)
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
