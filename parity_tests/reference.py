@@ -28,6 +28,7 @@ __all__ = [
     "EXPORT_DTYPE",
     "FLOAT64",
     "KERAS_3_FILES",
+    "KERAS_OPS",
     "LOGITS",
     "OF_TODAY",
     "ON_TENSORFLOW",
@@ -37,6 +38,7 @@ __all__ = [
     "RATE_ONE",
     "STEPS_PER_EPOCH",
     "TENSORFLOW_FILES",
+    "WHOLE_REPORT",
     "WIDE_SEEDS",
     "ZERO_SEED",
     "Reference",
@@ -71,6 +73,7 @@ OPTIMIZER_IN_CHECKPOINTS = pytest.mark.reference(
 CLIPPED_LOSS = pytest.mark.reference(
     "Keras 2 adds 1e-7 to a probability that it has clipped", keras=">=3"
 )
+KERAS_OPS = pytest.mark.reference("asks keras.ops, which Keras 2 has not", keras=">=3")
 KERAS_3_FILES = pytest.mark.reference("a whole model is written as Keras 3 writes it", keras=">=3")
 BEST_WEIGHTS = pytest.mark.reference(
     "Keras 2 restores the best weights where it stops early alone", keras=">=3"
@@ -88,6 +91,8 @@ EPOCH_LOSS = pytest.mark.reference("an epoch's loss was the mean of its batches'
 STEPS_PER_EPOCH = pytest.mark.reference(
     "steps_per_epoch gave up where the rows ran out", keras=">=3.7"
 )
+# Every stage at once, in batches that do not divide the rows.
+WHOLE_REPORT = (RANDOM_STREAM, EPOCH_LOSS)
 
 # Distributions that bring a backend, the first that is installed.
 _DISTRIBUTIONS = {

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from parity_tests.readme import README, blocks
+from parity_tests.reference import KERAS_OPS
 from parity_tests.walls import ROOT
 
 _, _, _SECTION = README.partition("<!-- new-stage -->")
@@ -47,6 +48,7 @@ def apply(diff: str, folder: Path) -> list[str]:
     return files
 
 
+@KERAS_OPS
 @pytest.mark.keras
 @pytest.mark.slow
 def test_example_of_a_new_stage_works(tmp_path: Path) -> None:

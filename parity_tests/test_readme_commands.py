@@ -18,6 +18,7 @@ from parity_tests import keras_process
 from parity_tests.keras_process import KerasProcess
 from parity_tests.readme import commands, symbols
 from parity_tests.recording_file import digest
+from parity_tests.reference import WHOLE_REPORT
 from parity_tests.walls import ROOT
 
 
@@ -124,7 +125,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("the readme's commands")
-@pytest.mark.parametrize("command", HERE)
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(command, marks=WHOLE_REPORT if "parity_tests " in f"{command} " else ())
+        for command in HERE
+    ],
+)
 def test_command_of_the_readme_runs(
     command: str, folder: Path, once: Once, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
