@@ -54,8 +54,13 @@ def seeds() -> list[bytes]:
     return [(FOLDER / name).read_bytes() for name in names]
 
 
-def run(cases: int, seed: int) -> Outcome:
+def run(cases: int, seed: int, traced: bool = True) -> Outcome:
     """Runs mutations.
+
+    Args:
+        cases: how many.
+        seed: of them.
+        traced: whether memory is measured, which takes four times as long.
 
     Raises:
         AssertionError: one was neither read nor refused with a `KerasFileError`;
@@ -63,7 +68,8 @@ def run(cases: int, seed: int) -> Outcome:
     """
     counts: Counter[str] = Counter()
     slowest, files = 0.0, seeds()
-    tracemalloc.start()
+    if traced:
+        tracemalloc.start()
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "fuzzed.bin"

@@ -1,9 +1,10 @@
-"""Runs of `fit` to be killed: `python -m parity_tests.killed_run CHECKPOINT RESULT PATH`.
+"""Runs of `fit` to be killed: `python -m parity_tests.killed_run` forks them.
 
-For each line that it reads it forks a process, so that all of them find torch imported. That one
-says its number; the parent, when it is dead. Of the lines, `step` is a run that says when an
-epoch is through, and stops until it is sent SIGCONT; a number is a run that kills itself before
-so many lines of restoring and saving the checkpoint have been run; `through` is neither.
+For each line that it reads, a list in JSON of the path, the kind, the checkpoint and the file for
+the result, it forks a process, so that all of them find torch imported. That one says its number;
+the parent, when it is dead. Of the kinds, `step` is a run that says when an epoch is through, and
+waits until it is sent SIGUSR1; a number is a run that kills itself before so many lines of
+restoring and saving the checkpoint have been run; `through` is neither.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from torch_impl import Callback, EarlyStopping, FraudClassifier, fit
 from torch_impl.checkpoint import Checkpoint
 from torch_impl.replacing import replace_file
 
-EPOCHS = 30
+EPOCHS = 45
 
 
 def _silent(epoch: int) -> None:
@@ -72,9 +73,9 @@ def run(
     }
 
 
-def _say_and_stop(epoch: int) -> None:
+def _say_and_wait(epoch: int) -> None:
     print(epoch, flush=True)
-    os.kill(os.getpid(), signal.SIGSTOP)
+    signal.sigwait([signal.SIGUSR1])
 
 
 def _die_at_line(number: int) -> None:
@@ -93,17 +94,21 @@ def _die_at_line(number: int) -> None:
     sys.settrace(trace)
 
 
-def main(store: str, result: str, path: str) -> None:
+def main() -> None:
     """Forks a run for each line on standard input; one that ends writes what it came to."""
     torch.set_num_threads(1)
-    run(path)  # what the first optimizer imports takes as long as torch itself
-    while kind := sys.stdin.readline().strip():
+    # Blocked, it cannot come too early for whoever waits for it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    for path in ("compiled", "eager"):
+        run(path)  # what the first optimizer imports takes as long as torch itself
+    for line in sys.stdin:
+        path, kind, store, result = json.loads(line)
         process = os.fork()
         if not process:
             print(os.getpid(), flush=True)
             if kind.isdigit():
                 _die_at_line(int(kind))
-            facts = run(path, store, _say_and_stop if kind == "step" else _silent)
+            facts = run(path, store, _say_and_wait if kind == "step" else _silent)
             with open(result, "w", encoding="utf-8") as stream:
                 json.dump(facts, stream)
             os._exit(0)
@@ -112,4 +117,4 @@ def main(store: str, result: str, path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +28,24 @@ from torch_impl import Callback, CheckpointError, EarlyStopping, FraudClassifier
 LINES = range(4, 104, 4)
 
 
+@pytest.fixture(scope="module")
+def forker() -> Iterator[subprocess.Popen[str]]:
+    """`parity_tests.killed_run`."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "parity_tests.killed_run"],
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        yield process
+        os.killpg(process.pid, signal.SIGKILL)  # with a run that a failure left waiting
+
+
 @pytest.mark.slow
+@pytest.mark.xdist_group("killed runs")
 @pytest.mark.parametrize("path", ["compiled", "eager"])
 @pytest.mark.parametrize("moment", ["any-time", "any-line-of-saving-and-resuming"])
 def test_a_run_killed_over_and_over_ends_on_the_same_bits(
-    moment: str, path: str, tmp_path: Path
+    moment: str, path: str, forker: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     """SIGKILL of 25 real processes, one after the other, before a last one goes through.
 
@@ -40,31 +54,39 @@ def test_a_run_killed_over_and_over_ends_on_the_same_bits(
     """
     draw = random.Random(0)
     checkpoint, result = tmp_path / "run.safetensors", tmp_path / "result.json"
-    half_written = 0
-    with subprocess.Popen(
-        [sys.executable, "-m", "parity_tests.killed_run", checkpoint, result, path],
-        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
-    ) as forker:  # fmt: skip
+    half_written, told = 0, [-1]
+    assert forker.stdout is not None
+
+    def fork(kind: str) -> int:
         assert forker.stdin is not None
         assert forker.stdout is not None
-        for line in LINES:
-            forker.stdin.write("step\n" if moment == "any-time" else f"{line}\n")
-            process = int(forker.stdout.readline())
-            if moment == "any-time":
-                # While it resumes and trains, or after an epoch, while it saves and trains on.
-                if draw.random() < 0.8:
-                    forker.stdout.readline()
-                    os.kill(process, signal.SIGCONT)
-                time.sleep(draw.random() * 0.005)
-                os.kill(process, signal.SIGKILL)
-            while forker.stdout.readline() != "dead\n":
-                pass
-            half_written += checkpoint.with_name(checkpoint.name + ".part").exists()
-            assert not result.exists()
-        forker.communicate("through\n")
+        forker.stdin.write(json.dumps([path, kind, str(checkpoint), str(result)]) + "\n")
+        return int(forker.stdout.readline())
+
+    for line in LINES:
+        process = fork("step" if moment == "any-time" else str(line))
+        if moment == "any-time":
+            # While it resumes and trains, or after one or two epochs, while it saves and trains
+            # on. It has told of an epoch before that is saved.
+            for _ in range(draw.randrange(3)):
+                told.append(int(forker.stdout.readline()))
+                os.kill(process, signal.SIGUSR1)
+            time.sleep(draw.random() * 0.005)
+            os.kill(process, signal.SIGKILL)
+        while forker.stdout.readline() != "dead\n":
+            pass
+        half_written += checkpoint.with_name(checkpoint.name + ".part").exists()
+        assert not result.exists()
+    fork("through")
+    while forker.stdout.readline() != "dead\n":
+        pass
     assert json.loads(result.read_text()) == json.loads(json.dumps(run(path)))
     assert checkpoint.exists()
-    assert half_written or moment == "any-time"
+    if moment == "any-time":
+        assert max(told) > 10  # the kills fell on many epochs
+        assert len(told) > len(set(told))  # and some had to be trained again
+    else:
+        assert half_written
 
 
 def rows() -> tuple[np.ndarray, np.ndarray]:

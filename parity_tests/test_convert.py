@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -47,37 +46,20 @@ def test_every_format_is_converted_to_every_other(
         assert str(tuple(tensor.shape)) in shown
 
 
-def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "torch_impl", *map(str, arguments)],
-        cwd=ROOT, capture_output=True, text=True, env=os.environ | environment,
+        [sys.executable, "-W", "error", "-m", "torch_impl", *arguments],
+        cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
 
 
-def test_help_has_examples_and_fits_80_columns() -> None:
-    """Each example names a format."""
-    answer = run("convert", "--help", COLUMNS="80")
-    assert answer.returncode == 0
-    assert answer.stdout.count("python -m torch_impl convert ") >= 4
-    assert max(map(len, answer.stdout.splitlines())) <= 80
-
-
-@pytest.mark.parametrize(
-    ("source", "target", "message"),
-    [
-        ("nothing.keras", "x.keras", "nothing.keras: No such file"),
-        ("README.md", "x.keras", "README.md: no Keras file"),
-        (INPUTS[".keras"], "x.pt", "unknown ending"),
-        (INPUTS[".keras"], "no/such/folder/x.keras", "no/such/folder: is not a folder"),
-    ],
-    ids=["nothing-there", "no-keras-file", "unknown-ending", "no-such-folder"],
-)
-def test_bad_input_exits_with_2_and_one_line(source: str | Path, target: str, message: str) -> None:
-    """On standard error; nothing on standard output."""
-    answer = run("convert", source, target)
+@pytest.mark.slow
+def test_a_process_exits_with_2_and_one_line() -> None:
+    """On standard error; nothing on standard output, and no warning on the way there."""
+    answer = run("convert", "README.md", "x.keras")
     assert (answer.returncode, answer.stdout) == (2, "")
     (line,) = answer.stderr.splitlines()
-    assert message in line
+    assert "README.md: no Keras file" in line
 
 
 def test_a_failed_conversion_leaves_the_old_file(tmp_path: Path) -> None:
@@ -111,6 +93,14 @@ def spoken(
 
 
 Spoken = Callable[..., tuple[int, list[str], list[str]]]
+
+
+def test_help_has_examples_and_fits_80_columns(spoken: Spoken) -> None:
+    """Each example names a format."""
+    status, out, error = spoken("--help")
+    assert (status, error) == (0, [])
+    assert sum(line.count("python -m torch_impl convert ") for line in out) >= 4
+    assert max(map(len, out)) <= 80
 
 
 def test_a_whole_model_is_summed_up_layer_by_layer(spoken: Spoken) -> None:

@@ -10,13 +10,19 @@ from parity_tests import fuzz
 from parity_tests.hostile import MEBIBYTES, SECONDS
 
 
-def test_mutated_files_are_read_or_refused_in_time_and_in_little_memory() -> None:
+def test_mutated_files_are_read_or_refused_in_time() -> None:
     """2,000 of them, the same on every run; both outcomes occur."""
-    outcome = fuzz.run(2000, seed=0)
+    outcome = fuzz.run(2000, seed=0, traced=False)
     assert outcome.read + outcome.refused == 2000
     assert min(outcome.read, outcome.refused) > 100
     assert outcome.slowest_seconds < SECONDS
-    assert outcome.peak_bytes < MEBIBYTES << 20
+
+
+def test_mutated_files_take_little_memory() -> None:
+    """300 others, since measuring it is what takes long."""
+    outcome = fuzz.run(300, seed=1)
+    assert min(outcome.read, outcome.refused) > 30
+    assert 0 < outcome.peak_bytes < MEBIBYTES << 20
 
 
 def test_a_reader_that_fails_otherwise_is_found() -> None:

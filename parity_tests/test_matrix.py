@@ -41,11 +41,10 @@ def measured() -> list[list[str]]:
     return rows
 
 
-def test_each_row_of_the_table_is_of_a_reference_that_nox_asks() -> None:
-    """In the noxfile's order, none twice; all agree, and no run was of nothing."""
+def test_the_table_has_a_row_of_each_reference_that_nox_asks() -> None:
+    """In the noxfile's order; all agree, and no run was of nothing."""
     asked = [[keras, f"{backend} {version}"] for keras, backend, version in references()]
-    rows = [row[:2] for row in measured()]
-    assert rows == [reference for reference in asked if reference in rows]
+    assert [row[:2] for row in measured()] == asked
     for row in measured():
         passed, failed, _ = map(int, row[2:5])
         assert passed > 0
