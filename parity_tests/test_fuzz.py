@@ -18,6 +18,7 @@ def test_mutated_files_are_read_or_refused_in_time() -> None:
     assert outcome.slowest_seconds < SECONDS
 
 
+@pytest.mark.slow
 def test_mutated_files_take_little_memory() -> None:
     """300 others, since measuring it is what takes long."""
     outcome = fuzz.run(300, seed=1)
