@@ -53,16 +53,18 @@ def test_wheel_holds_torch_impl_alone(wheel: Path) -> None:
 def closure(*roots: str) -> dict[str, metadata.Distribution]:
     """The distributions that these require, with all that those require, as installed here."""
     found: dict[str, metadata.Distribution] = {}
-    wanted = list(roots)
+    wanted = [Requirement(root) for root in roots]
+    asked: set[tuple[str, str]] = set()
     while wanted:
-        name = wanted.pop()
-        if name in found:
-            continue
-        found[name] = metadata.distribution(name)
-        for line in found[name].requires or []:
-            requirement = Requirement(line)
-            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-                wanted.append(requirement.name)
+        parent = wanted.pop()
+        for extra in ("", *parent.extras):
+            if (parent.name, extra) in asked:
+                continue
+            asked.add((parent.name, extra))
+            found[parent.name] = metadata.distribution(parent.name)
+            for requirement in map(Requirement, found[parent.name].requires or []):
+                if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+                    wanted.append(requirement)
     return found
 
 

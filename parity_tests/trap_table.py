@@ -291,10 +291,10 @@ TRAPS = (
         "brings an LLVM of its own",
         "brings triton's, in the ordinary Linux wheels",
         model.one_process,
-        "both imported, the process aborts with status {status}; not with CPU-only wheels, which leave triton out",
+        "{dead:.0f} of {tries:.0f} processes that import both die of a signal (SIGABRT or SIGSEGV, as triton 3.9 or 3.7 has it); not with CPU-only wheels, which leave triton out",
         "__init__.py",
         "test_walls.py::test_process_border_holds_on_both_sides",
-        recorded={"status": 134},
+        recorded={"dead": 2, "tries": 2},
     ),
 )  # fmt: skip
 
