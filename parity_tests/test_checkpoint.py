@@ -270,7 +270,8 @@ def test_the_half_written_file_is_called_part(
 def test_every_way_in_which_a_run_is_another_is_named_at_once(tmp_path: Path) -> None:
     """Word for word, with what was and what is now."""
     path = tmp_path / "run.safetensors"
-    train(path, 1, callbacks=[EarlyStopping("loss")], steps_per_epoch=2)
+    stopping = [EarlyStopping("loss"), EarlyStopping("auc", mode="max")]
+    train(path, 1, callbacks=stopping, steps_per_epoch=2)
     model = FraudClassifier(hidden_units=24, seed=2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(CheckpointError) as error:
@@ -281,8 +282,8 @@ def test_every_way_in_which_a_run_is_another_is_named_at_once(tmp_path: Path) ->
     assert str(error.value) == (
         f"{path}: is of another run: batch_size was 64, now 32; shuffle was True, now False; "
         "seed was 1, now 2; steps_per_epoch was 2, now 3; the optimizer was KerasAdam; "
-        "the callbacks were EarlyStopping('loss'); the model had other weights; "
-        "the model had another dropout seed"
+        "the callbacks were EarlyStopping('loss'), EarlyStopping('auc'); "
+        "the model had other weights; the model had another dropout seed"
     )
 
 

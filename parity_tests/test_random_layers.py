@@ -18,6 +18,7 @@ from torch_impl.keras_random import (
     glorot_uniform,
     layer_seeds,
     shuffle_permutation,
+    stream_start,
     uniform,
 )
 
@@ -228,3 +229,9 @@ def test_the_smallest_kernel_is_drawn_within_the_root_of_three() -> None:
     """fan_in + fan_out = 2: sqrt(6 / 2), where a fan of 3 would end at sqrt(2)."""
     largest = max(abs(glorot_uniform(seed, (1, 1)).item()) for seed in range(200))
     assert math.sqrt(2) < largest <= math.sqrt(3)
+
+
+def test_no_calls_have_no_starts() -> None:
+    """Of the dtype that any have."""
+    starts = stream_start(5, 3, 0)
+    assert (starts.shape, starts.dtype) == ((0, 4), torch.int64)

@@ -317,7 +317,7 @@ def stream_start(seed: int, first_step: int, steps: int) -> Tensor:
     counts = np.array([_keras_seed(call) for call in calls], dtype=np.int64)
     seed_words = _halves(_keras_seed(seed))
     # A count is below 2**31, so its upper half is 0.
-    words = philox4x32((*seed_words, counts, np.zeros_like(counts)), _SCRAMBLE_KEY)
+    words = philox4x32((*seed_words, counts, 0), _SCRAMBLE_KEY)
     return torch.from_numpy(np.stack(words, axis=-1))
 
 

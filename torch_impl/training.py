@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -379,7 +378,7 @@ def _bar(epochs: range, progress: bool) -> Any:
         from tqdm import tqdm
     except ModuleNotFoundError:  # torch and NumPy are enough to train
         return _SilentBar(epochs)
-    return tqdm(epochs, unit="epoch", disable=None if progress else True, file=sys.stderr)
+    return tqdm(epochs, unit="epoch", disable=None if progress else True)
 
 
 class _SilentBar:
