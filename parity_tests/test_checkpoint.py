@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ from safetensors.torch import save_file
 from parity_tests.killed_run import run
 from parity_tests.walls import ROOT
 from torch_impl import Callback, CheckpointError, EarlyStopping, FraudClassifier, fit
+from torch_impl.replacing import replace_file
 
 # What the runs are killed after: lines of resuming and saving, every one of which is among the
 # four that a kill stands for.
@@ -322,5 +324,19 @@ def test_a_checkpoint_in_no_folder_is_refused_before_the_run(tmp_path: Path) -> 
     with pytest.raises(NotADirectoryError, match="is not a folder") as caught:
         train(tmp_path / "no" / "run.safetensors", 1, model=model)
     assert caught.value.filename == str(tmp_path / "no")
+    assert caught.value.errno == errno.ENOTDIR
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+def test_what_hinders_the_writing_is_what_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not that there is nothing half-written to take away."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(OSError, match="no space"):
+        replace_file(tmp_path / "x", b"")

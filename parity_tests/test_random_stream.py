@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from parity_tests.keras_process import KerasProcess
 from parity_tests.reference import ON_TENSORFLOW
-from torch_impl.keras_random import philox4x32, random_bits, uniform
+from torch_impl.keras_random import _blocks, _interleave, philox4x32, random_bits, uniform
 
 # Random123's kat_vectors, philox4x32 with 10 rounds: counter, key, block.
 KNOWN_ANSWERS = {
@@ -128,3 +128,15 @@ def test_stream_refuses_what_it_cannot_give(call, message: str) -> None:
     """The error names what came."""
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("shape", [(), (3, 1)], ids=["one-stream", "three-streams"])
+def test_words_in_tensors_come_in_the_order_of_words_in_arrays(shape: tuple[int, ...]) -> None:
+    """Arrays are the CPU's, tensors every other device's; the slice starts inside a block."""
+    generator = torch.Generator().manual_seed(0)
+    starts = [torch.randint(2**32, shape, generator=generator) for _ in range(4)]
+    words = _blocks(starts[:2], starts[2:], 5, 14, None)
+    assert {type(word) for word in words} == {np.ndarray}
+    in_order = _interleave(words, 5, 14)
+    assert in_order.shape == (*shape[:1], 14)
+    assert torch.equal(_interleave([torch.from_numpy(word) for word in words], 5, 14), in_order)

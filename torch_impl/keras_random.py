@@ -160,7 +160,7 @@ def glorot_uniform(seed: int, shape: Sequence[int], device: Device = None) -> Te
     fan_in, fan_out = shape[0], shape[-1]
     limit = math.sqrt(6.0 / max(2, fan_in + fan_out))
     u = uniform((_keras_seed(seed), 0), shape, device=device)
-    limit32 = torch.tensor(limit, dtype=torch.float32, device=u.device)
+    limit32 = float(np.float32(limit))
     return u * (limit32 + limit32) - limit32
 
 
@@ -370,7 +370,7 @@ def _blocks(
         raise ValueError(f"count is {count} and start {start}, expected 0 or more")
     block = torch.arange(start // 4, -(-(start + count) // 4), device=device)
     upper0, upper1 = (block.new_zeros(()) + word for word in upper)
-    shape = (*upper0.shape[:-1], len(block))
+    shape = (*upper0.shape[:1], len(block))
     counter = (block & _MASK32, block >> 32, upper0, upper1)
     words: list[Word] = [*(word.expand(shape) for word in counter), key[0], key[1]]
     if block.device.type == "cpu":
