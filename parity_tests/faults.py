@@ -30,7 +30,11 @@ from parity_tests.walls import ROOT
 __all__ = ["Outcome", "StaleTableError", "main", "planted"]
 
 _ROOMS = ("data", "keras_ref", "torch_impl", "parity_tests")
-_FILES = ("pyproject.toml", "README.md")
+# What tests of the fast part read besides; one that is missing would fail whatever is planted.
+_FILES = (
+    ".ci", ".github", ".pre-commit-config.yaml", "CHANGELOG.md", "CITATION.cff", "README.md",
+    "constraints.txt", "noxfile.py", "pyproject.toml",
+)  # fmt: skip
 _IMPORTED_ONCE = (
     "hypothesis.extra.numpy",
     "pandas",
@@ -70,10 +74,12 @@ def planted(change: Change, text: str) -> str:
 
 
 def _copy_with(change: Change, folder: Path) -> None:
-    for room in _ROOMS:
-        shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in _FILES:
-        shutil.copy(ROOT / name, folder / name)
+    for name in (*_ROOMS, *_FILES):
+        if (ROOT / name).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+        else:
+            shutil.copy(ROOT / name, folder / name)
     target = folder / change.file
     target.write_text(planted(change, target.read_text(encoding="utf-8")), encoding="utf-8")
 
