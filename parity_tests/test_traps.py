@@ -72,11 +72,11 @@ def test_loop_with_every_part_from_torch_impl_is_fit() -> None:
     """To the last bit, so that what a figure shows is its one difference alone."""
     lab = Lab()
     model = lab.model()
-    fit(
-        model, *lab.train, batch_size=BATCH_SIZE, epochs=EPOCHS, seed=SEED, compiled=False,
-        progress=False, metrics=False,
-    )  # fmt: skip
     with one_thread():
+        fit(
+            model, *lab.train, batch_size=BATCH_SIZE, epochs=EPOCHS, seed=SEED, compiled=False,
+            progress=False, metrics=False,
+        )  # fmt: skip
         assert len(lab.keras.losses) == EPOCHS
     for ours, theirs in zip(lab.keras.model.parameters(), model.parameters(), strict=True):
         assert torch.equal(ours, theirs)
