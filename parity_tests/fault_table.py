@@ -219,6 +219,6 @@ HARMLESS = (
     Change("swaps of a shuffle in smaller parts", _RANDOM, "_SWAPS = 2**16", "_SWAPS = 7"),
     Change("shuffled rows at inference", _TRAINING, "            torch.sigmoid(model(rows[start : start + batch_size]))\n", "            torch.sigmoid(model(rows[start : start + batch_size].flip(0)).flip(0))\n"),
     Change("a compiled module at inference", _TRAINING, "            torch.sigmoid(model(rows[start : start + batch_size]))\n", "            torch.sigmoid(torch.compile(model, backend=\"eager\")(rows[start : start + batch_size]))\n"),
-    Change("features as columns of memory", _MODEL, "self.activation(self.hidden(x))", "self.activation(self.hidden(x.mT.contiguous().mT))"),
+    Change("features as columns of memory", _MODEL, "self.activation(self.hidden(x))", "self.activation(self.hidden(x.mT.contiguous().mT if x.ndim > 1 else x))"),
     Change("one parameter at a time in Adam", _ADAM, "        torch._foreach_sub_(w, change)", "        for one, step in zip(w, change, strict=True):\n            one.sub_(step)"),
 )  # fmt: skip
