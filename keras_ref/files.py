@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any, Literal
 
 import keras
@@ -189,7 +188,6 @@ def export_unsupported(folder: str, name: str) -> None:
     tf.train.Checkpoint(model=model).write(f"{folder}/checkpoint/x")
 
 
-@cache  # of a few kinds, each written in many formats; that changes nothing in a model
 def _trained(
     kind: Kind, dtype: str, optimizer: str = "adam", steps: int = 3
 ) -> keras.Sequential | keras.Model:
