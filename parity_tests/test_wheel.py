@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import sysconfig
 import venv
 import zipfile
 from importlib import metadata
@@ -76,14 +75,14 @@ def test_wheel_installs_and_imports_in_an_empty_environment(wheel: Path, tmp_pat
     """
     environment = tmp_path / "empty"
     venv.create(environment, with_pip=True)
-    scheme = {"base": str(environment), "platbase": str(environment)}
-    site = Path(sysconfig.get_path("purelib", "venv", scheme))
+    python = environment / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    told = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path)
+    site = Path(told.strip())
     for distribution in closure("torch", "numpy").values():
         for file in distribution.files or []:
             top = file.parts[0]
             if top != ".." and top != "__pycache__" and not (site / top).exists():
                 (site / top).symlink_to(Path(str(distribution.locate_file(top))).resolve())
-    python = environment / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     run(python, "-m", "pip", "install", "-q", "--no-index", wheel, cwd=tmp_path)
     program = (
         "import importlib.util, torch, torch_impl\n"

@@ -96,8 +96,8 @@ class _Scaled(torch.autograd.Function):
 
 
 # Masks of so many calls are made together, since the kernels are short, up to what stays in
-# a core's cache: twice as fast. Being functions of the counter alone they may be forgotten
-# and made again at any time.
+# a core's cache: one and a half times as fast. Being functions of the counter alone they may
+# be forgotten and made again at any time.
 _CALLS_AHEAD = 16
 _UNITS_AHEAD = 2**18
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}

@@ -58,7 +58,7 @@ def _one_chunk(data: memoryview) -> int:
     body[:] = np.frombuffer(data, np.uint8)
     body[:4] ^= 0xFF
     columns = np.ascontiguousarray(padded.view("<u4").reshape(rows, words).T, np.uint32)
-    registers = np.zeros(rows, np.uint32)
+    registers: NDArray[np.uint32] = np.zeros(rows, np.uint32)
     step = _shift(2)
     for column in columns:
         registers = _apply(step, registers ^ column)
