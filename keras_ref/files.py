@@ -38,7 +38,7 @@ def export_saved_model(
     Returns:
         As `write_checkpoint`.
     """
-    model = _trained(kind, dtype)
+    model = _trained(kind, dtype, graph=api == "saved_model")  # which writes the graph too
     if api == "export":
         compat.export(model, folder)
     else:
@@ -189,7 +189,7 @@ def export_unsupported(folder: str, name: str) -> None:
 
 
 def _trained(
-    kind: Kind, dtype: str, optimizer: str = "adam", steps: int = 3
+    kind: Kind, dtype: str, optimizer: str = "adam", steps: int = 3, graph: bool = False
 ) -> keras.Sequential | keras.Model:
     keras.backend.clear_session()
     keras.utils.set_random_seed(5)
@@ -212,7 +212,9 @@ def _trained(
     features = rng.normal(size=(8 * steps, 5)).astype(np.float32)
     model.compile(keras.optimizers.get(optimizer), "binary_crossentropy", metrics=["AUC"])
     if steps:
+        model.run_eagerly = not graph  # three steps are done before a graph is traced
         model.fit(features, rng.integers(0, 2, (8 * steps, 1)), batch_size=8, verbose=0)
+        model.run_eagerly = False
     return model
 
 
