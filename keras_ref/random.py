@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Literal
 
 import keras
@@ -26,8 +27,13 @@ def random_bits(seed: tuple[int, int], count: int) -> np.ndarray:
 
 def uniform(seed: tuple[int, int], shape: tuple[int, ...], mode: Mode = "eager") -> np.ndarray:
     """float32 in [0, 1) of a stateless op; the seeds are int64."""
-    function = _in_mode(mode, lambda pair: tf.random.stateless_uniform(shape, pair))
-    return function(tf.constant(seed, tf.int64)).numpy()
+    return _uniform(shape, mode)(tf.constant(seed, tf.int64)).numpy()
+
+
+@cache
+def _uniform(shape: tuple[int, ...], mode: Mode) -> Callable:
+    """Compiled once for all seeds."""
+    return _in_mode(mode, lambda pair: tf.random.stateless_uniform(shape, pair))
 
 
 def glorot_uniform(seed: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -49,7 +55,8 @@ def dropout(
         seed: the layer's.
         rate: the layer's.
         shape: (rows, units) of the ones.
-        first_call: how many calls the layer's state says it had; 0 leaves the state alone.
+        first_call: how many calls the layer's state says it had; 0 leaves the state alone
+            where the layer is called eagerly.
         calls: how many calls are made.
         mode: how they run.
 
@@ -57,13 +64,26 @@ def dropout(
         float32 (calls, rows, units), zero where dropped, and how many calls the state says
         were made at the end (0 for a layer without state).
     """
-    layer = keras.layers.Dropout(rate, seed=seed)
-    if first_call:
+    if mode == "eager":
+        layer, function = _dropout(rate, seed, mode)
+    else:
+        layer, function = _compiled_dropout(rate, mode)
+    if first_call or mode != "eager":
         layer.seed_generator.state.assign([seed, first_call])
-    function = _in_mode(mode, lambda x: layer(x, training=True))
     outputs = np.stack([function(tf.ones(shape)).numpy() for _ in range(calls)])
     generator = getattr(layer, "seed_generator", None)
     return outputs, int(generator.state.value[1]) if generator else 0
+
+
+def _dropout(rate: float, seed: int, mode: Mode) -> tuple[keras.layers.Dropout, Callable]:
+    layer = keras.layers.Dropout(rate, seed=seed)
+    return layer, _in_mode(mode, lambda x: layer(x, training=True))
+
+
+@cache
+def _compiled_dropout(rate: float, mode: Mode) -> tuple[keras.layers.Dropout, Callable]:
+    """Compiled once for all seeds, which the layer's state holds."""
+    return _dropout(rate, 0, mode)
 
 
 def fit_orders(

@@ -10,6 +10,7 @@ import pytest
 from data import Prepared, prepare, synthetic
 from parity_tests.agreement import StageResult
 from parity_tests.keras_process import KerasProcess
+from parity_tests.recorded_case import compare_exactly
 from parity_tests.reference import EPOCH_LOSS, RANDOM_STREAM, STEPS_PER_EPOCH
 from parity_tests.training_pair import compare_one_step, compare_runs, torch_fit, yardsticks
 from torch_impl import oversample, prior_log_odds
@@ -63,47 +64,21 @@ def test_one_step_agrees_in_every_gradient_moment_and_weight(
     )
 
 
+# Shorter runs, of every argument, are among the recorded cases (test_recorded_live.py).
 RUNS: dict[str, dict[str, Any]] = {
     "hundred-steps": {"epochs": 25, "batch_size": 2048, "output_bias": PRIOR},
-    "zero-bias": {"epochs": 5, "batch_size": 512},
-    "no-dropout": {"epochs": 5, "batch_size": 512, "dropout": 0.0, "output_bias": PRIOR},
     "dropout-0.3-and-24-units": {
         "epochs": 5, "batch_size": 500, "dropout": 0.3, "hidden_units": 24, "output_bias": PRIOR,
     },
-    "units-no-multiple-of-eight": {"epochs": 3, "batch_size": 700, "hidden_units": 13},
-    "class-weighted": {
-        "epochs": 5, "batch_size": 512, "output_bias": PRIOR, "class_weight": {0: 0.51, 1: 25.0},
-    },
-    "class-weight-of-one-class": {"epochs": 2, "batch_size": 512, "class_weight": {1: 10.0}},
-    "validated": {"epochs": 5, "batch_size": 512, "output_bias": PRIOR, "validated": True},
-    "unshuffled": {"epochs": 4, "batch_size": 512, "shuffle": False},
-    "loss-alone": {"epochs": 4, "batch_size": 512, "metrics": False, "validated": True},
     "last-batch-of-one-row": {"epochs": 3, "batch_size": 511, "rows": 511 * 3 + 1},
-    "sample-weighted": {"epochs": 3, "batch_size": 512, "sample_weighted": True},
-    "epochs-of-six-steps": {"epochs": 5, "batch_size": 511, "steps_per_epoch": 6},
     "oversampled": {
         "epochs": 6, "batch_size": 512, "steps_per_epoch": 5, "oversampled": True,
         "validated": True,
     },
-    "another-learning-rate": {"epochs": 4, "batch_size": 512, "learning_rate": 3e-2},
-    "early-stopping": {
-        "epochs": 60, "batch_size": 256, "validated": True, "learning_rate": 2e-2,
-        "early_stopping": {"monitor": "val_loss", "patience": 3, "restore_best_weights": True},
-    },
-    "early-stopping-that-never-stops": {
-        "epochs": 4, "batch_size": 512, "validated": True, "output_bias": PRIOR,
-        "early_stopping": {
-            "monitor": "val_prc", "patience": 10, "mode": "max", "restore_best_weights": True,
-        },
-    },
-    "early-stopping-on-the-last-weights": {
-        "epochs": 60, "batch_size": 256, "validated": True, "learning_rate": 2e-2,
-        "early_stopping": {"monitor": "val_loss", "patience": 2, "min_delta": 1e-4},
-    },
 }  # fmt: skip
 
 
-WHOLE_BATCHES = (256, 512)  # divide the 7,680 rows
+WHOLE_BATCHES = (512,)  # divide the 7,680 rows
 
 
 @pytest.mark.parametrize("path", ["compiled", "eager"])
@@ -131,8 +106,6 @@ def test_a_whole_run_agrees(
     data = prepared.train.features[: min(rows, 7680)], prepared.train.labels[: min(rows, 7680)]
     if options.pop("oversampled", False):
         data = oversample(*data, seed=7)
-    if options.pop("sample_weighted", False):
-        options["sample_weight"] = np.random.default_rng(3).random(len(data[1]), np.float32)
     if options.pop("validated", False):
         options["validation_data"] = (prepared.validation.features, prepared.validation.labels)
     if case not in runs:
@@ -143,14 +116,24 @@ def test_a_whole_run_agrees(
     theirs, references = runs[case]
     ours = torch_fit(*data, seed=7, compiled=path == "compiled", **options)
     assert_agree(compare_runs(case, ours, theirs, references))
-    if case in ("early-stopping", "early-stopping-on-the-last-weights"):
-        assert len(theirs["epoch"]) < options["epochs"], "the case is there to stop early"
 
 
 @pytest.fixture(scope="module")
 def runs() -> dict[str, Any]:
     """Keras's runs and the float64 ones, each needed by both paths."""
     return {}
+
+
+def test_variables_made_before_the_first_step_change_no_bit(
+    prepared: Prepared, keras: KerasProcess
+) -> None:
+    """Of the weights after each epoch, the moments or the history: a plain `fit` gives the same."""
+    data = prepared.train.features[:1000], prepared.train.labels[:1000]
+    early, plain = (
+        keras.call("training.fit", *data, seed=7, epochs=2, batch_size=128, built=built)
+        for built in (True, False)
+    )
+    assert_agree(compare_exactly({}, early, plain))
 
 
 def test_oversampled_rows_are_the_tutorials(prepared: Prepared, keras: KerasProcess) -> None:

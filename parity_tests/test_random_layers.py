@@ -132,8 +132,9 @@ def test_rows_of_a_mask_are_computed_alone(
     assert torch.equal(torch.cat([head, tail]), whole)
 
 
-@pytest.mark.parametrize("seed", GLOBAL_SEEDS)
-@pytest.mark.parametrize("rows", [1, 2, 3, 1000])
+@pytest.mark.parametrize(
+    ("rows", "seed"), [*((1000, seed) for seed in GLOBAL_SEEDS), (1, 42), (2, 42), (3, 42)]
+)
 def test_rows_come_in_the_order_that_fit_takes(rows: int, seed: int, keras: KerasProcess) -> None:
     """The same order in every epoch."""
     theirs = keras.call("random.fit_orders", seed, rows, epochs=3, batch_size=256)

@@ -1,4 +1,4 @@
-"""The recordings are what the installed Keras still answers."""
+"""The recordings are what the installed Keras still answers, and what PyTorch answers."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from parity_tests.reference import (
     WIDE_SEEDS,
     ZERO_SEED,
 )
+
+RUNS = [name for name in CASES if CASES[name].function == "training.fit"]
 
 
 def demands(name: str) -> list[pytest.MarkDecorator]:
@@ -41,7 +43,7 @@ def demands(name: str) -> list[pytest.MarkDecorator]:
         return [BEST_WEIGHTS]
     if function == "binary_crossentropy":
         return [CLIPPED_LOSS]
-    if function == "fit":  # 700 rows in batches of 128
+    if name in RUNS:  # 700 rows in batches of 128
         steps = [STEPS_PER_EPOCH] if "steps_per_epoch" in CASES[name].inputs({}) else []
         return [RANDOM_STREAM, EPOCH_LOSS, *steps]
     if function == "metrics_of_logits":
@@ -54,13 +56,19 @@ def demands(name: str) -> list[pytest.MarkDecorator]:
 @pytest.mark.parametrize(
     "name", [pytest.param(name, id=name, marks=demands(name)) for name in CASES]
 )
-def test_keras_still_answers_what_was_recorded(
+def test_keras_answers_what_was_recorded_and_what_torch_answers(
     name: str, keras: KerasProcess, recordings: Recordings
 ) -> None:
     """By the kind of agreement that is due between Keras and PyTorch: bits exactly.
 
     The version may be another than the one recorded, and the processor may sum otherwise.
     """
-    case, call = CASES[name], recordings.calls[name]
-    for row in case.verdict(call, keras.call(case.function, **call.inputs)):
-        assert row.agree, f"{row.stage}: {row.detail}"
+    case, recorded = CASES[name], recordings.calls[name]
+    live = recorded._replace(answer=keras.call(case.function, **recorded.inputs))
+    verdicts = {"recorded": case.verdict(recorded, live.answer)}
+    for path in [{"compiled": True}, {"compiled": False}] if name in RUNS else [{}]:
+        ours = case.ours(**recorded.inputs, device="cpu", **path)
+        verdicts[f"torch {path or ''}"] = case.verdict(live, ours)
+    for answer, rows in verdicts.items():
+        for row in rows:
+            assert row.agree, f"{answer}: {row.stage}: {row.detail}"
