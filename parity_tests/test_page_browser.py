@@ -10,9 +10,11 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from functools import cache
 from html import escape, unescape
+from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.xdist_group("the browser"),  # started once for a look, not for a screen
     pytest.mark.skipif(
         BROWSER is None,
         reason=f"no browser is installed (looked for {', '.join(NAMES)}): "
@@ -38,7 +41,8 @@ pytestmark = [
 # The page stands in a frame as wide as the screen in question, since a browser's own window
 # cannot be as narrow as a phone; the frame's width is what its media queries see.
 MEASURE = """
-const page = document.querySelector('iframe').contentDocument;
+const measure = frame => {
+const page = frame.contentDocument;
 const root = page.documentElement, width = root.clientWidth;
 const wraps = element => { // what scrolls inside its own container may be wider than the screen
   for (let e = element; e; e = e.parentElement)
@@ -71,45 +75,43 @@ for (const svg of page.querySelectorAll('svg.plot')) {
     });
   });
 }
-document.querySelector('pre').textContent = JSON.stringify({
+return {
   verdict: page.getElementById('verdict').textContent,
   top: page.getElementById('verdict').getBoundingClientRect().top,
   width, scrollWidth: root.scrollWidth, sticksOut, overlaps, cut, smallest,
   background: page.defaultView.getComputedStyle(page.body).backgroundColor,
   plots: page.querySelectorAll('svg.plot').length,
-});
+};
+};
+onload = () => {
+  const frames = [...document.querySelectorAll('iframe')];
+  document.querySelector('pre').textContent = JSON.stringify(frames.map(measure));
+};
 """
 
 
-@dataclass(frozen=True)
-class Screen:
-    width: int
-    dark: bool
-
-    def __str__(self) -> str:
-        return f"{self.width}px-{'dark' if self.dark else 'light'}"
+WIDTHS = (1280, 390)
 
 
-SCREENS = [Screen(width, dark) for width in (1280, 390) for dark in (False, True)]
-
-
-def look_at(text: str, screen: Screen, folder: Path) -> dict[str, Any]:
-    """What a reader with this screen sees of a page."""
-    frame = f'<iframe style="width:{screen.width}px;height:900px;border:0" srcdoc="{escape(text)}">'
-    script = f"<script>onload = () => {{ {MEASURE} }}</script>"
-    (folder / "frame.html").write_text(
-        f"<!DOCTYPE html><meta charset=utf-8>{frame}</iframe><pre></pre>{script}", encoding="utf-8"
+def look_at(shown: list[tuple[str, int]], dark: bool, folder: Path) -> list[dict[str, Any]]:
+    """What a reader sees of pages on screens of these widths."""
+    frames = "".join(
+        f'<iframe style="width:{width}px;height:900px;border:0" srcdoc="{escape(text)}"></iframe>'
+        for text, width in shown
+    )
+    (folder / "frames.html").write_text(
+        f"<!DOCTYPE html><meta charset=utf-8>{frames}<pre></pre><script>{MEASURE}</script>", "utf-8"
     )
     answer = subprocess.run(
         [
             str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
             f"--user-data-dir={folder / 'profile'}", "--window-size=1400,1000",
-            f"--blink-settings=preferredColorScheme={0 if screen.dark else 1}",
-            "--virtual-time-budget=5000", "--dump-dom", (folder / "frame.html").as_uri(),
+            f"--blink-settings=preferredColorScheme={0 if dark else 1}",
+            "--virtual-time-budget=5000", "--dump-dom", (folder / "frames.html").as_uri(),
         ],
         capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
-    found = re.search(r"<pre>(\{.*?\})</pre>", answer.stdout, re.DOTALL)
+    found = re.search(r"<pre>(\[.*?\])</pre>", answer.stdout, re.DOTALL)
     assert found, answer.stderr[-2000:]
     return json.loads(unescape(found[1]))
 
@@ -150,24 +152,35 @@ def evidence() -> Evidence:
     return Evidence(series, near, series, growth, labels, scores, scores)
 
 
-@pytest.mark.parametrize("broken", [False, True], ids=["agreeing", "differing"])
-@pytest.mark.parametrize("screen", SCREENS, ids=str)
-def test_page_reads_well(screen: Screen, broken: bool, tmp_path: Path) -> None:
-    """The verdict is on the first screen, nothing sticks out sideways, no label is on another."""
+@cache
+def seen(dark: bool) -> dict[tuple[bool, int], dict[str, Any]]:
+    """What is seen of either page on every screen, in one start of the browser."""
     command = "python -m parity_tests --csv " + "a-very-long-file-name-without-any-space" * 4
     rows = {"rows": "284,807", "positives": "492", "SHA-256 of the values": "ab" * 32}
     origin = Origin(command, rows, {"torch": "2.13.0+cpu"}, {"system": "Linux-6.1" * 12})
-    seen = look_at(page(results(broken), evidence(), origin), screen, tmp_path)
-    assert ("differ in" if broken else "agree in all 21 stages") in seen["verdict"]
-    assert seen["top"] < 300
-    assert (seen["width"], seen["scrollWidth"]) == (screen.width, screen.width)
-    assert seen["sticksOut"] == []
-    assert seen["overlaps"] == []
-    assert seen["cut"] == []
-    assert seen["smallest"] > 8  # pixels of CSS, of the smallest letter in a plot
-    channels = [int(c) for c in re.findall(r"\d+", seen["background"])]
-    assert (max(channels) < 60) == screen.dark
-    assert seen["plots"] == 14
+    pages = {broken: page(results(broken), evidence(), origin) for broken in (False, True)}
+    cases = list(product(pages, WIDTHS))
+    with TemporaryDirectory() as folder:
+        shown = [(pages[broken], width) for broken, width in cases]
+        return dict(zip(cases, look_at(shown, dark, Path(folder)), strict=True))
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["agreeing", "differing"])
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_page_reads_well(dark: bool, width: int, broken: bool) -> None:
+    """The verdict is on the first screen, nothing sticks out sideways, no label is on another."""
+    found = seen(dark)[broken, width]
+    assert ("differ in" if broken else "agree in all 21 stages") in found["verdict"]
+    assert found["top"] < 300
+    assert (found["width"], found["scrollWidth"]) == (width, width)
+    assert found["sticksOut"] == []
+    assert found["overlaps"] == []
+    assert found["cut"] == []
+    assert found["smallest"] > 8  # pixels of CSS, of the smallest letter in a plot
+    channels = [int(c) for c in re.findall(r"\d+", found["background"])]
+    assert (max(channels) < 60) == dark
+    assert found["plots"] == 14
 
 
 def test_measurement_sees_what_is_wrong(tmp_path: Path) -> None:
@@ -176,9 +189,9 @@ def test_measurement_sees_what_is_wrong(tmp_path: Path) -> None:
     <div style="width:500px">wide</div><figure style="margin:0"><svg class="plot" width="200"
     height="50" style="overflow:visible"><text x="5" y="20" style="font-size:5px">one</text>
     <text x="6" y="21">two</text><text x="190" y="120">beneath</text></svg></figure>"""
-    seen = look_at(text, Screen(390, dark=False), tmp_path)
-    assert seen["scrollWidth"] == 500
-    assert [name.split()[0] for name in seen["sticksOut"]] == ["DIV"]
-    assert seen["overlaps"] == ["one / two"]
-    assert seen["cut"] == ["beneath"]
-    assert seen["smallest"] == 5
+    (found,) = look_at([(text, 390)], False, tmp_path)
+    assert found["scrollWidth"] == 500
+    assert [name.split()[0] for name in found["sticksOut"]] == ["DIV"]
+    assert found["overlaps"] == ["one / two"]
+    assert found["cut"] == ["beneath"]
+    assert found["smallest"] == 5
