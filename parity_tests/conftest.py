@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from parity_tests.keras_process import KerasProcess
+from parity_tests.once import Once
 from parity_tests.recorded import FOLDER
 from parity_tests.recording_file import Recordings, read
 from parity_tests.reference import reference, unmet
@@ -58,9 +60,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Refuses a device that is not there before anything is collected."""
     config.stash[_left_out] = LeftOut()
+    _share_cores(len(config.getoption("tx", None) or [None]))
     fault = device_fault(config.getoption("--device"))
     if fault:
         raise pytest.UsageError(fault)
+
+
+def _share_cores(workers: int) -> None:
+    """Gives each worker of pytest-xdist, and what it starts, its share of the cores.
+
+    Threads that wait for each other on the same core take a third of the time.
+    """
+    if workers > 1:
+        for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+            os.environ.setdefault(variable, str(max(1, (os.cpu_count() or 1) // workers)))
 
 
 def _asks_no_keras(config: pytest.Config) -> bool:
@@ -148,6 +161,12 @@ def keras() -> Iterator[KerasProcess]:
     """The live reference, in a process of its own."""
     with KerasProcess() as process:
         yield process
+
+
+@pytest.fixture(scope="session")
+def once(keras: KerasProcess) -> Once:
+    """The same process for programs that start one."""
+    return Once(keras)
 
 
 @pytest.fixture(scope="session")

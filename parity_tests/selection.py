@@ -50,34 +50,35 @@ def needed_packages(path: Path) -> frozenset[str]:
     Follows imports of this checkout's own files; an import within a function does not count.
     """
     found: set[str] = set()
-    seen: set[Path] = set()
+    seen: set[str] = set()
 
-    def visit(file: Path) -> None:
+    def visit(file: str) -> None:
         if file in seen:
             return
         seen.add(file)
         for name in _imports(file):
-            top = name.partition(".")[0]
-            if top in _ROOMS:
-                parts = name.split(".")
+            parts = name.split(".")
+            if parts[0] in _ROOMS:
                 for end in range(1, len(parts) + 1):
-                    module = ROOT.joinpath(*parts[:end])
-                    visit(module / "__init__.py")
-                    visit(module.with_suffix(".py"))
-            elif top not in sys.stdlib_module_names:
-                found.add(top)
+                    module = "/".join([str(ROOT), *parts[:end]])
+                    visit(f"{module}/__init__.py")
+                    visit(f"{module}.py")
+            elif parts[0] not in sys.stdlib_module_names:
+                found.add(parts[0])
 
-    visit(path)
+    visit(str(path))
     return frozenset(found)
 
 
 @cache
-def _imports(file: Path) -> tuple[str, ...]:
+def _imports(file: str) -> tuple[str, ...]:
     """Names in a file's own import statements; none if there is no such file."""
-    if not file.exists():
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
         return ()
     found: list[str] = []
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+    for node in ast.parse(text).body:
         if isinstance(node, ast.Import):
             found += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

@@ -14,7 +14,7 @@ from data import prepare, synthetic
 from parity_tests import torch_side
 from parity_tests.agreement import StageResult, exact, within
 from parity_tests.evidence import Evidence, confusion, gather
-from parity_tests.keras_process import KerasProcess
+from parity_tests.once import Once
 from parity_tests.origin import Origin
 from parity_tests.page import page
 from parity_tests.reference import RANDOM_STREAM
@@ -64,9 +64,9 @@ class Strict(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def comparison(keras: KerasProcess) -> Comparison:
+def comparison(once: Once) -> Comparison:
     frame = synthetic(seed=1, rows=3000, positives=150)
-    return Comparison(prepare(frame), keras, seed=3, trace=True)
+    return Comparison(prepare(frame, seed=3), once, seed=3, trace=True)
 
 
 @pytest.fixture(scope="module")

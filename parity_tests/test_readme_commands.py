@@ -9,15 +9,14 @@ import shutil
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
 import data
 from parity_tests import keras_process
-from parity_tests.keras_process import KerasProcess
+from parity_tests.once import Once
 from parity_tests.readme import commands, symbols
-from parity_tests.recording_file import digest
 from parity_tests.reference import WHOLE_REPORT
 from parity_tests.walls import ROOT
 
@@ -69,40 +68,6 @@ def test_what_runs_a_command_elsewhere_is_there(place: str) -> None:
     """A test of that name, or a file; `test_ci.py` tests what these files run."""
     path, _, test = place.partition("::")
     assert (ROOT / path).exists() if not test else test in symbols(ROOT / "parity_tests" / path)
-
-
-class Once:
-    """The session's Keras process, which answers the same question once.
-
-    The commands ask it the same of the same rows, which came from six places.
-    """
-
-    def __init__(self, process: KerasProcess) -> None:
-        self._process = process
-        self._answers: dict[str, Any] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._process, name)
-
-    def __call__(self) -> Once:
-        return self
-
-    def __enter__(self) -> Once:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def call(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        question = digest([name, list(args), kwargs])
-        if question not in self._answers:
-            self._answers[question] = self._process.call(name, *args, **kwargs)
-        return self._answers[question]
-
-
-@pytest.fixture(scope="module")
-def once(keras: KerasProcess) -> Once:
-    return Once(keras)
 
 
 @pytest.fixture

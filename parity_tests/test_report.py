@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +14,12 @@ from rich.console import Console
 
 import parity_tests.__main__ as command
 from data import synthetic
+from parity_tests import keras_process, torch_side
 from parity_tests.agreement import exact
+from parity_tests.once import Once
 from parity_tests.reference import RANDOM_STREAM
 from parity_tests.report import as_json, print_report
+from parity_tests.selection import needed_packages
 from parity_tests.walls import ROOT
 
 NAME = "<script>alert(1)</script>".replace("/", "∕")  # a slash that a file name may hold
@@ -80,49 +82,42 @@ def test_report_on_a_csv_agrees_in_table_json_and_page(tmp_path: Path) -> None:
         assert f"<dt>{kind}</dt><dd>{version}</dd>" in page
 
 
-_FAULTY_AND_PLAIN = """
-import sys
-
-sys.modules["matplotlib"] = None
-from parity_tests import torch_side
-from parity_tests.__main__ import main
-
-healthy = torch_side.load_keras_weights
-
-def faulty(model, weights):
-    healthy(model, weights)
-    model.hidden.weight.data[0, 0] *= 1 + 1e-4
-
-torch_side.load_keras_weights = faulty
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-@pytest.mark.keras
 @RANDOM_STREAM
 @pytest.mark.slow
+@pytest.mark.xdist_group("the page")  # whose tests ask Keras the same of the same rows
 def test_a_fault_makes_the_report_differ_and_without_a_page_matplotlib_is_not_needed(
-    small_csv: Path, tmp_path: Path
+    small_csv: Path,
+    tmp_path: Path,
+    once: Once,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
 ) -> None:
     """The twin: one weight off by 1e-4 of itself, exit status 1, and the stages named.
 
-    In a process in which any import of matplotlib fails.
+    Where any import of matplotlib fails.
     """
-    program, found = tmp_path / "faulty.py", tmp_path / "r.json"
-    program.write_text(_FAULTY_AND_PLAIN)
-    answer = subprocess.run(
-        [sys.executable, program, "--csv", small_csv, "--json", found, "--epochs", "1"],
-        cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert answer.returncode == 1, answer.stdout + answer.stderr
+    healthy, found = torch_side.load_keras_weights, tmp_path / "r.json"
+
+    def faulty(model, weights):
+        healthy(model, weights)
+        model.hidden.weight.data[0, 0] *= 1 + 1e-4
+
+    monkeypatch.setattr(torch_side, "load_keras_weights", faulty)
+    monkeypatch.setattr(keras_process, "KerasProcess", once)
+    for path in (ROOT / "parity_tests").glob("*.py"):
+        if "matplotlib" in needed_packages(path):  # an import of it has to run it again
+            monkeypatch.delitem(sys.modules, f"parity_tests.{path.stem}", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert command.main(["--csv", str(small_csv), "--json", str(found), "--seed", "3"]) == 1
     report = json.loads(found.read_text())
     assert report["verdict"] == "differ"
     broken = {stage["stage"] for stage in report["stages"] if not stage["agree"]}
     assert "exact probes: hidden pre-activations" in broken
     assert "random weights: hidden pre-activations" in broken
     assert "scaled features" not in broken
-    assert "DIFFER" in answer.stdout
-    assert " ± " in answer.stdout
+    printed = capsys.readouterr().out
+    assert "DIFFER" in printed
+    assert " ± " in printed
 
 
 @pytest.mark.parametrize(
