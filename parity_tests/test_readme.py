@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
-from pathlib import Path
+from functools import cache
 
 import pytest
 
@@ -14,16 +15,44 @@ from parity_tests.readme import README, blocks, symbols, table_after
 from parity_tests.test_keras_files import MANIFESTS
 from parity_tests.walls import ROOT
 
+EXAMPLES = blocks("python")
 
-@pytest.mark.slow
-@pytest.mark.parametrize("example", blocks("python"), ids=lambda text: text.split("\n")[-2])
-def test_python_example_runs(example: str, tmp_path: Path) -> None:
-    """As it stands, in a process of its own."""
+_RUN_EACH = """
+import json, os, sys, tempfile, traceback
+faults = []
+for example in json.load(sys.stdin):
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            exec(compile(example, "README.md", "exec"), {"__name__": "__main__"})
+            faults.append(None)
+        except Exception:
+            faults.append(traceback.format_exc())
+        os.chdir("/")
+print(json.dumps(faults), file=sys.stderr)
+"""
+
+
+@cache
+def faults_of_examples() -> list[str | None]:
+    """What each raised, all run one after the other in one process that has nothing else."""
     answer = subprocess.run(
-        [sys.executable, "-W", "error", "-c", example], cwd=tmp_path, capture_output=True,
-        text=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        [sys.executable, "-W", "error", "-c", _RUN_EACH], input=json.dumps(EXAMPLES),
+        capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr
+    return json.loads(answer.stderr.splitlines()[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("the readme's examples")
+@pytest.mark.parametrize(
+    "number", range(len(EXAMPLES)), ids=[example.split("\n")[-2] for example in EXAMPLES]
+)
+def test_python_example_runs(number: int) -> None:
+    """As it stands, in names and a folder of its own."""
+    fault = faults_of_examples()[number]
+    assert fault is None, fault
 
 
 @pytest.mark.parametrize(
