@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from parity_tests import garbage
 from parity_tests.keras_process import KerasProcess
 from parity_tests.once import Once
 from parity_tests.recorded import FOLDER
@@ -122,6 +123,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept
+
+
+def pytest_collection_finish() -> None:
+    """All modules are loaded."""
+    garbage.look_again()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -59,11 +59,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
+@pytest.fixture(scope="module")
+def content() -> bytes:
+    return synthetic(3, rows=2000, positives=20).to_csv(index=False).encode()
+
+
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server(content: bytes) -> Iterator[Server]:
     server = Server(("127.0.0.1", 0), Handler)
     server.ranges_asked = []
-    server.content = synthetic(3, rows=2000, positives=20).to_csv(index=False).encode()
+    server.content = content
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield server

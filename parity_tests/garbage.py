@@ -1,0 +1,19 @@
+"""Looking for garbage among a million objects that stay takes a second: not while they are made.
+
+The first import of `conftest.py`, before torch and the tests' modules are loaded; it goes on
+looking when they are.
+"""
+
+from __future__ import annotations
+
+import gc
+
+__all__ = ["look_again"]
+
+gc.disable()
+
+
+def look_again() -> None:
+    """From now on, and never again among what there is by now."""
+    gc.freeze()
+    gc.enable()
