@@ -12,21 +12,25 @@ from pathlib import Path
 import pytest
 
 from parity_tests.readme import README, blocks
-from parity_tests.reference import KERAS_OPS
+from parity_tests.reference import KERAS_OPS, reference
 from parity_tests.walls import ROOT
 
 _, _, _SECTION = README.partition("<!-- new-stage -->")
 (EXAMPLE,) = blocks("diff", _SECTION)
 
+# A spawned child would import this program's file, and torch with it, which the reference
+# refuses to run beside.
 RUN_THE_STAGE = """
 import json
+import torch
 from data import prepare, synthetic
 from parity_tests.keras_process import KerasProcess
 from parity_tests.stages import Comparison
 with KerasProcess() as keras:
     rows = prepare(synthetic(rows=600, positives=60))
     steps = {step.name: step for step in Comparison(rows, keras, epochs=1).steps()}
-    print(json.dumps([result.as_json() for result in steps["squared errors"].run()]))
+    results = [result.as_json() for result in steps["squared errors"].run()]
+    print(json.dumps([results, "torch" in keras.call("versions.loaded_modules")]))
 """
 
 
@@ -52,7 +56,10 @@ def apply(diff: str, folder: Path) -> list[str]:
 @pytest.mark.keras
 @pytest.mark.slow
 def test_example_of_a_new_stage_works(tmp_path: Path) -> None:
-    """It agrees, within a bound that is neither unused nor empty, and is clean in style."""
+    """It agrees, within a bound that is neither unused nor empty, and is clean in style.
+
+    In a program that imports torch, which Keras's process does not import with it.
+    """
     for room in ("data", "keras_ref", "torch_impl", "parity_tests"):
         shutil.copytree(
             ROOT / room,
@@ -66,11 +73,14 @@ def test_example_of_a_new_stage_works(tmp_path: Path) -> None:
             [sys.executable, "-m", "ruff", *tool, *files], cwd=tmp_path, capture_output=True
         )
         assert answer.returncode == 0, answer.stdout.decode()
+    program = tmp_path / "program.py"
+    program.write_text(RUN_THE_STAGE)
     answer = subprocess.run(
-        [sys.executable, "-c", RUN_THE_STAGE], cwd=tmp_path, capture_output=True, text=True,
+        [sys.executable, program], cwd=tmp_path, capture_output=True, text=True,
         env=os.environ | {"PYTHONPATH": str(tmp_path)},
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr
-    (stage,) = json.loads(answer.stdout)
+    (stage,), torch_in_keras = json.loads(answer.stdout)
+    assert torch_in_keras == (reference().backend == "torch")
     assert (stage["stage"], stage["kind"], stage["agree"]) == ("squared errors", "proven", True)
     assert 0 < stage["allowance_used"] <= 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -71,29 +70,3 @@ def test_process_border_holds_on_both_sides(keras: KerasProcess) -> None:
     assert {"keras", reference().backend} <= set(theirs)
     assert "torch" not in theirs or reference().backend == "torch"
     assert not {"tensorflow", "keras"} & set(sys.modules)
-
-
-_PROGRAM = """
-import torch
-from parity_tests.keras_process import KerasProcess
-
-with KerasProcess() as keras:
-    print("torch" in keras.call("versions.loaded_modules"))
-"""
-
-
-@pytest.mark.keras
-@pytest.mark.slow
-def test_a_program_that_imports_torch_can_ask_keras(tmp_path: Path) -> None:
-    """A spawned child would import the program's file, and torch with it; this one does not.
-
-    Unless torch is Keras's backend.
-    """
-    program = tmp_path / "program.py"
-    program.write_text(_PROGRAM)
-    answer = subprocess.run(
-        [sys.executable, program], cwd=tmp_path, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert answer.returncode == 0, answer.stderr
-    assert answer.stdout == f"{reference().backend == 'torch'}\n"
