@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -165,6 +166,18 @@ def test_adam_is_a_torch_optimizer() -> None:
         its.step()
     for ours, theirs in zip(model.parameters(), twin.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_the_first_adam_of_a_process_does_not_load_torchs_compiler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Which takes a second, and which torch's own optimizers load."""
+    plain = torch.optim.Optimizer.add_param_group.__wrapped__
+    monkeypatch.delattr(plain, "__dynamo_disable", raising=False)  # where torch keeps it
+    monkeypatch.setitem(sys.modules, "torch._dynamo", None)
+    KerasAdam(nn.Linear(2, 1).parameters())
+    with pytest.raises(ImportError, match=r"torch\._dynamo"):
+        torch.optim.SGD(nn.Linear(2, 1).parameters())
 
 
 def test_adam_leaves_parameters_without_a_gradient() -> None:

@@ -52,6 +52,15 @@ class KerasAdam(Optimizer):
             raise ValueError(f"KerasAdam: betas={betas}; expected both in [0, 1)")
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
 
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """As of any torch optimizer.
+
+        Without what torch wraps around it, which loads torch's compiler: a whole second where
+        the first optimizer of a process is made.
+        """
+        wrapped = Optimizer.add_param_group
+        getattr(wrapped, "__wrapped__", wrapped)(self, param_group)
+
     @overload
     def step(self, closure: None = None) -> None: ...
 
