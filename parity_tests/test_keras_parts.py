@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import sys
 
@@ -172,10 +173,13 @@ def test_the_first_adam_of_a_process_does_not_load_torchs_compiler(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Which takes a second, and which torch's own optimizers load."""
-    plain = torch.optim.Optimizer.add_param_group.__wrapped__
-    monkeypatch.delattr(plain, "__dynamo_disable", raising=False)  # where torch keeps it
+    for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
+        plain = inspect.unwrap(getattr(torch.optim.Optimizer, name))
+        monkeypatch.delattr(plain, "__dynamo_disable", raising=False)  # where torch keeps it
     monkeypatch.setitem(sys.modules, "torch._dynamo", None)
-    KerasAdam(nn.Linear(2, 1).parameters())
+    optimizer = KerasAdam(nn.Linear(2, 1).parameters())
+    optimizer.load_state_dict(optimizer.state_dict())
+    optimizer.zero_grad()
     with pytest.raises(ImportError, match=r"torch\._dynamo"):
         torch.optim.SGD(nn.Linear(2, 1).parameters())
 

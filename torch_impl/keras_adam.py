@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, overload
+from typing import Any, TypeVar, cast, overload
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 __all__ = ["KerasAdam"]
+
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _plain(method: _F) -> _F:
+    """A method of torch's without its decorators."""
+    return cast(_F, inspect.unwrap(method))
 
 
 class KerasAdam(Optimizer):
@@ -37,6 +46,13 @@ class KerasAdam(Optimizer):
         ValueError: a number is outside its range.
     """
 
+    # torch's own, without the wrapper that loads torch's compiler, which takes a whole second,
+    # where one of them is called for the first time in a process.
+    add_param_group = _plain(Optimizer.add_param_group)
+    zero_grad = _plain(Optimizer.zero_grad)
+    state_dict = _plain(Optimizer.state_dict)
+    load_state_dict = _plain(Optimizer.load_state_dict)
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -51,15 +67,6 @@ class KerasAdam(Optimizer):
         if not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"KerasAdam: betas={betas}; expected both in [0, 1)")
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """As of any torch optimizer.
-
-        Without what torch wraps around it, which loads torch's compiler: a whole second where
-        the first optimizer of a process is made.
-        """
-        wrapped = Optimizer.add_param_group
-        getattr(wrapped, "__wrapped__", wrapped)(self, param_group)
 
     @overload
     def step(self, closure: None = None) -> None: ...
