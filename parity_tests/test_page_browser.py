@@ -153,15 +153,20 @@ def evidence() -> Evidence:
 
 
 @cache
-def seen(dark: bool) -> dict[tuple[bool, int], dict[str, Any]]:
-    """What is seen of either page on every screen, in one start of the browser."""
+def pages() -> dict[bool, str]:
+    """The page of a run that agrees, and of one that does not."""
     command = "python -m parity_tests --csv " + "a-very-long-file-name-without-any-space" * 4
     rows = {"rows": "284,807", "positives": "492", "SHA-256 of the values": "ab" * 32}
     origin = Origin(command, rows, {"torch": "2.13.0+cpu"}, {"system": "Linux-6.1" * 12})
-    pages = {broken: page(results(broken), evidence(), origin) for broken in (False, True)}
-    cases = list(product(pages, WIDTHS))
+    return {broken: page(results(broken), evidence(), origin) for broken in (False, True)}
+
+
+@cache
+def seen(dark: bool) -> dict[tuple[bool, int], dict[str, Any]]:
+    """What is seen of either page on every screen, in one start of the browser."""
+    cases = list(product(pages(), WIDTHS))
     with TemporaryDirectory() as folder:
-        shown = [(pages[broken], width) for broken, width in cases]
+        shown = [(pages()[broken], width) for broken, width in cases]
         return dict(zip(cases, look_at(shown, dark, Path(folder)), strict=True))
 
 
