@@ -40,7 +40,7 @@ def _prepare_child() -> None:
         sys.path[:] = parents + site.getsitepackages()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    # Half of the time to load is garbage that is none, and what Keras has wrappers for.
+    # Two fifths of the time to load: garbage that is none, and what Keras has wrappers for.
     gc.disable()
     unused = ("matplotlib", "sklearn")
     for name in unused:

@@ -85,6 +85,13 @@ def test_torch_trains_as_keras_trained(
     assert_agree(proved(name, recordings, device, compiled=path == "compiled"))
 
 
+@pytest.mark.parametrize("name", ["run, early stopping", "run, stopping on the last weights"])
+def test_a_run_that_is_there_to_stop_early_did(name: str, recordings: Recordings) -> None:
+    """Before the epochs that it was allowed."""
+    call = recordings.calls[name]
+    assert 1 < len(call.answer["epoch"]) < call.inputs["epochs"]
+
+
 def test_recordings_are_of_the_cases_that_are_asked(recordings: Recordings) -> None:
     """No case is missing, left over, or recorded with other inputs."""
     assert stale(recordings) == []
