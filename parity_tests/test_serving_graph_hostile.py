@@ -78,16 +78,15 @@ def write(
     nodes: Sequence[tuple[dict[str, int], str]] = NODES,
     shapes: Mapping[str, Sequence[int]] = SHAPES,
     bound: Sequence[int] = (4, 5, 6),
-    more: Sequence[bytes] = (),
+    at: str = "net/",
 ) -> Path:
     """A SavedModel of two Dense layers, whose serving function calls the one that computes."""
     functions = [
         graph_function("outer", arguments, outer, "Call:output:0"),
         graph_function("inner", ["x", *VARIABLES], inner, *outputs),
-        *more,
     ]
     tensors = {
-        f"net/{name}": (1, shape, bytes(4 * math.prod(shape))) for name, shape in shapes.items()
+        f"{at}{name}": (1, shape, bytes(4 * math.prod(shape))) for name, shape in shapes.items()
     }
     write_bundle(folder / "variables" / "variables", tensors, object_graph(nodes))
     (folder / "saved_model.pb").write_bytes(saved_model(functions, objects, {"outer": bound}))
@@ -114,6 +113,43 @@ def test_a_function_made_here_is_read(tmp_path: Path) -> None:
         "(it passes through drop unchanged)",
         "Activation layers are called as in the function, maybe with _1 at the end",
     )
+
+
+def renamed(**names: str) -> list[tuple[dict[str, int], str]]:
+    """The checkpoint's objects with some variables called otherwise."""
+    index = {name: number for number, name in enumerate(VARIABLES, 2)}
+    nodes = list(NODES)
+    for name, title in names.items():
+        nodes[index[name]] = {}, title
+    return nodes
+
+
+def test_a_model_without_a_name_is_called_as_keras_would(tmp_path: Path) -> None:
+    """Its variables have no path then."""
+    nodes = renamed(w="dense/kernel", b="dense/bias", v="dense_1/kernel")
+    came = read_saved_model(write(tmp_path, nodes=nodes, at=""))
+    assert came.network is not None
+    assert came.network.name == "sequential"
+
+
+def test_objects_that_hold_each_other_are_gone_through_once(tmp_path: Path) -> None:
+    """And what the checkpoint does not hold is not looked for."""
+    objects = [({**OBJECTS[0][0], "root": 0, "traces": 3}, ""), *OBJECTS[1:]]
+    nodes = [({**NODES[0][0], "root": 0}, ""), *NODES[1:]]
+    assert len(read_saved_model(write(tmp_path, objects=objects, nodes=nodes)).weights) == 3
+
+
+def test_what_is_passed_through_is_told_in_the_order_of_the_layers(tmp_path: Path) -> None:
+    """By the layers' own names; an Identity of no layer is not told."""
+    more = {
+        "net/first/Identity": GraphNode("Identity", ["x"]),
+        "net/dense/MatMul": GraphNode(
+            "MatMul", ["net/first/Identity:output:0", "net/dense/Read:value:0"]
+        ),
+        "Identity": GraphNode("Identity", [OUTPUT]),
+    }
+    came = read_saved_model(write(tmp_path, inner=INNER | more, outputs=["Identity:output:0"]))
+    assert "(it passes through first, drop unchanged)" in came.notes[0]
 
 
 def cast(dtype: int | None) -> GraphNode:
@@ -180,6 +216,27 @@ def test_a_matmul_may_say_that_it_does_not_transpose(tmp_path: Path) -> None:
          "the MatMul of 'net/dense_1' uses dense/bias; expected a kernel"),
         (changed(net__dense__BiasRead=GraphNode("ReadVariableOp", ["v"])),
          "the BiasAdd of 'net/dense' uses dense_1/kernel; expected a kernel"),
+        (changed(net__dense__MatMul=GraphNode("BiasAdd", ["x", "net/dense/BiasRead:value:0"])),
+         "graph 0: the BiasAdd of 'net/dense' uses dense/bias; expected a kernel"),
+        (changed(net__dense__Relu=GraphNode("Relu", ["net/dense/MatMul:product:0"]),
+                 net__dense__BiasAdd=GraphNode("BiasAdd", [RELU, "net/dense/BiasRead:value:0"]),
+                 net__drop__Identity=GraphNode("Identity", ["net/dense/BiasAdd:output:0"])),
+         "the BiasAdd of 'net/dense' uses dense/bias"),
+        (changed(net__dense__Relu=GraphNode("AddV2", ["net/dense/BiasAdd:output:0",
+                                                      "net/dense/BiasRead:value:0"])),
+         "the AddV2 of 'net/dense' uses dense/bias"),
+        (changed(net__apart__Add=GraphNode("Add", ["net/dense/MatMul:product:0",
+                                                   "net/dense/BiasRead:value:0"]),
+                 net__dense__Relu=GraphNode("Relu", ["net/apart/Add:z:0"])),
+         "the Add of 'net/apart' uses dense/bias"),
+        (changed(net__dense__BiasAdd=GraphNode("Relu", ["net/dense/MatMul:product:0"]),
+                 net__dense__Relu=GraphNode("Relu", ["net/dense/BiasAdd:output:0"]),
+                 net__drop__Identity=GraphNode("BiasAdd", [RELU, "net/dense/BiasRead:value:0"])),
+         "the BiasAdd of 'net/drop' uses dense/bias"),
+        ({"nodes": renamed(b="net/dense_2/bias"),
+          "shapes": SHAPES | {"dense_2/bias": (3,)}}, "uses dense_2/bias; expected a kernel"),
+        ({"nodes": renamed(b="net/dense/gamma"), "shapes": SHAPES | {"dense/gamma": (3,)}},
+         "graph 0: the variable 'net/dense/gamma' is no kernel or bias of a layer; supported"),
         ({"outputs": ()}, "graph 0: inner has 0 outputs; expected 1"),
         ({"outputs": (OUTPUT, OUTPUT)}, "inner has 2 outputs; expected 1"),
         ({"outputs": ("x",)}, "its serving function uses no weights; supported: Input"),
