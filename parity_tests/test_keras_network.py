@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from parity_tests.test_saved_model import bits
+from parity_tests.test_saved_model import KERAS_3, bits
 from torch_impl import (
     FraudClassifier,
     KerasAdam,
@@ -272,6 +272,12 @@ def test_an_optimizer_of_another_model_is_refused_with_both_shapes(tmp_path: Pat
     with pytest.raises(KerasFileError) as caught:
         load_keras_optimizer(path, model)
     assert str(caught.value) == f"{path}: holds no Adam"
+    with pytest.raises(KerasFileError) as caught:
+        load_keras_optimizer(KERAS_3 / "checkpoint_sgd", model)
+    assert str(caught.value) == (
+        f"{KERAS_3 / 'checkpoint_sgd'}: holds no Adam (a checkpoint does not say which network its "
+        "weights are of; its optimizer 'sgd' has made no step or is not Adam: not read)"
+    )
 
 
 def shapes_of(held: Contents | nn.Module) -> dict[str, tuple[int, ...]]:

@@ -69,6 +69,19 @@ def check_export(folder: Path, told: dict[str, Any], dtype: str) -> None:
     assert any("another dtype" in note for note in came.notes) == (dtype != "float32")
 
 
+def check_checkpoint(folder: Path, told: dict[str, Any], api: str) -> None:
+    """By prefix, by the index's name and, the only or latest, by folder."""
+    prefix = folder / ("x" if api == "write" else "x-1")
+    for path in (prefix, prefix.with_name(prefix.name + ".index"), folder):
+        came = read_checkpoint(path)
+        check_bits(came, told, optimizer=True)
+        assert came.network is None
+        assert came.notes == (
+            "a checkpoint does not say which network its weights are of",
+            "it does not say Adam's beta_1, beta_2, epsilon: Keras's default was assumed",
+        )
+
+
 @pytest.mark.parametrize(
     ("kind", "dtype"),
     [
@@ -116,12 +129,7 @@ def test_a_checkpoint_of_todays_keras_is_read(
 ) -> None:
     """Weights and Adam's state bit for bit; by prefix and, the only or latest, by folder."""
     told = keras.call("files.write_checkpoint", str(tmp_path / "x"), kind, dtype, api)
-    prefix = tmp_path / ("x" if api == "write" else "x-1")
-    for path in (prefix, prefix.with_name(prefix.name + ".index"), tmp_path):
-        came = read_checkpoint(path)
-        check_bits(came, told, optimizer=True)
-        assert came.network is None
-        assert any("Keras's default was assumed" in note for note in came.notes)
+    check_checkpoint(tmp_path, told, api)
 
 
 @pytest.mark.parametrize(
@@ -231,6 +239,32 @@ def test_a_committed_saved_model_of_keras_3_is_read_with_its_optimizer() -> None
     assert [note for note in came.notes if "Adam's beta_1" in note] == [
         "it does not say Adam's beta_1, beta_2, epsilon: Keras's default was assumed"
     ]
+
+
+def test_the_variables_of_a_saved_model_are_a_checkpoint() -> None:
+    """Its root is the model itself, and its optimizer is inside."""
+    came = read_checkpoint(KERAS_3 / "trained" / "variables" / "variables")
+    check_bits(came, told_of(KERAS_3, "trained"), optimizer=True)
+
+
+@pytest.mark.parametrize("case", ["checkpoint", "checkpoint_bfloat16"])
+def test_a_committed_checkpoint_of_keras_3_is_read(case: str) -> None:
+    """As one of today's Keras, where there is no Keras."""
+    api = json.loads((KERAS_3 / "manifest.json").read_text())["cases"][case]["api"]
+    check_checkpoint(KERAS_3 / case, told_of(KERAS_3, case), api)
+
+
+@pytest.mark.parametrize(
+    ("case", "optimizer"), [("checkpoint_sgd", "sgd"), ("checkpoint_of_no_step", "adam")]
+)
+def test_a_committed_checkpoint_without_adams_state_says_why(case: str, optimizer: str) -> None:
+    """Of another optimizer, or before the first step."""
+    came = read_checkpoint(KERAS_3 / case)
+    check_bits(came, told_of(KERAS_3, case), optimizer=False)
+    assert came.optimizer is None
+    assert came.notes[-1] == (
+        f"its optimizer '{optimizer}' has made no step or is not Adam: not read"
+    )
 
 
 def test_a_saved_model_of_keras_2_is_read() -> None:

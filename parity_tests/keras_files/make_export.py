@@ -1,8 +1,10 @@
-"""Makes the SavedModels of today's Keras that the tests read, from the root of a checkout.
+"""Makes the SavedModels and checkpoints of today's Keras that the tests read.
+
+From the root of a checkout:
 
     python -m parity_tests.keras_files.make_export
 
-The networks are those of `keras_ref.files`, which the live tests export anew each time. The files
+The networks are those of `keras_ref.files`, which the live tests write anew each time. The files
 go to `saved_model_keras_<release>/`, beside them `expected.json`: what the living models held, byte
 for byte, as `CASE/WEIGHT`, and of Adam `CASE/m/WEIGHT`, `CASE/v/WEIGHT`, `CASE/iterations` and
 `CASE/learning_rate`; and `manifest.json`: versions, and how each case was made.
@@ -27,6 +29,14 @@ CASES = {
 }
 """Arguments of `keras_ref.files.export_saved_model`."""
 
+CHECKPOINTS: dict[str, dict[str, Any]] = {
+    "checkpoint": {"kind": "sequential", "dtype": "float32", "api": "write"},
+    "checkpoint_bfloat16": {"kind": "functional", "dtype": "bfloat16", "api": "save"},
+    "checkpoint_sgd": {"kind": "sequential", "dtype": "float32", "optimizer": "sgd"},
+    "checkpoint_of_no_step": {"kind": "sequential", "dtype": "float32", "steps": 0},
+}
+"""Arguments of `keras_ref.files.write_checkpoint`; each is called `x`, in a folder of its own."""
+
 
 def main() -> None:
     """Writes all cases anew."""
@@ -40,8 +50,12 @@ def main() -> None:
             told = keras.call("files.export_saved_model", str(folder / case), **options)
             with_optimizer = options["api"] == "saved_model"
             expected |= {f"{case}/{name}": row for name, row in rows_of(told, with_optimizer)}
+        for case, options in CHECKPOINTS.items():
+            told = keras.call("files.write_checkpoint", str(folder / case / "x"), **options)
+            with_optimizer = not {"optimizer", "steps"} & set(options)
+            expected |= {f"{case}/{name}": row for name, row in rows_of(told, with_optimizer)}
     (folder / "expected.json").write_text(json.dumps(expected, indent=0) + "\n")
-    manifest = {"versions": versions, "cases": CASES}
+    manifest = {"versions": versions, "cases": CASES | CHECKPOINTS}
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
 
 
