@@ -131,17 +131,21 @@ def write_bundle(
         row = entry(code, shape, len(data), len(value), masked_crc32c(value))
         entries[name.encode()] = encode(row)
         data += value
-    prefix.with_name(prefix.name + ".index").write_bytes(table(entries))
+    prefix.with_name(prefix.name + ".index").write_bytes(table(dict(sorted(entries.items()))))
     prefix.with_name(prefix.name + ".data-00000-of-00001").write_bytes(data)
 
 
-def object_graph(nodes: Sequence[tuple[Mapping[str, int], str]]) -> bytes:
+def object_graph(
+    nodes: Sequence[tuple[Mapping[str, int], str]],
+    slots: Mapping[int, Sequence[tuple[int, str, int]]] | None = None,
+) -> bytes:
     """A `TrackableObjectGraph`: children by name, and a variable's full name or nothing.
 
-    A variable's tensor is called as the variable.
+    A variable's tensor is called as the variable. The slots of a node are those of an optimizer of
+    Keras 2: variable, name and slot.
     """
     rows: list[Field] = []
-    for children, name in nodes:
+    for index, (children, name) in enumerate(nodes):
         fields: list[Field] = [
             (1, 2, encode([(1, 0, node), (2, 2, child.encode())]))
             for child, node in children.items()
@@ -149,6 +153,10 @@ def object_graph(nodes: Sequence[tuple[Mapping[str, int], str]]) -> bytes:
         if name:
             text = name.encode()
             fields.append((2, 2, encode([(1, 2, b"VARIABLE_VALUE"), (2, 2, text), (3, 2, text)])))
+        fields += [
+            (3, 2, encode([(1, 0, variable), (2, 2, kind.encode()), (3, 0, slot)]))
+            for variable, kind, slot in (slots or {}).get(index, ())
+        ]
         rows.append((1, 2, encode(fields)))
     return encode(rows)
 
