@@ -182,6 +182,14 @@ NOTES: dict[str, tuple[str, Callable[[Checkpoint], object], str | None]] = {
         "keras-3", lambda c: c.children[7].pop("_learning_rate"),
         "its Adam has a learning rate that is no number (a schedule?); not read",
     ),
+    "of-a-frozen-layer": (
+        "keras-3", lambda c: [c.children[node].pop("2") for node in (10, 11, 12)],
+        "its Adam does not train dense_1/kernel: not read",
+    ),
+    "of-a-frozen-layer-in-keras-2": (
+        "keras-2", lambda c: [c.children[node].pop("1") for node in (11, 12)],
+        "its Adam does not train dense/bias: not read",
+    ),
     "without-momenta": (
         "keras-3", lambda c: c.children[7].pop("_momentums"),
         "its optimizer 'adam' has made no step or is not Adam: not read",

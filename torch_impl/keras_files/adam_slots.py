@@ -48,6 +48,8 @@ def read_adam(
         return None, [f"its optimizer {name[:80]!r} has made no step or is not Adam: not read"]
     if not re.fullmatch(r"adam(_\d+)?", name, re.IGNORECASE):
         return None, [f"its optimizer is called {name[:80]!r}; only Adam's state is read"]
+    if untrained := [weight for weight in weights if weight not in momentum]:
+        return None, [f"its Adam does not train {_some(untrained)}: not read"]
     children = graph.nodes[optimizer].children
     if (config or {}).get("amsgrad") or graph.items(children.get("_velocity_hats")):
         return None, ["its optimizer is Adam with amsgrad, which is not supported"]

@@ -113,16 +113,17 @@ def _checked(found: Contents, where: str) -> Contents:
         faults.append(f"weights are {', '.join(sorted(dtypes))}; expected one float type")
     if found.network is not None and found.weights.keys() != expected.keys():
         faults.append(f"weights are {', '.join(found.weights)}; expected {', '.join(expected)}")
-    slots = {}
+    shapes = {name: tuple(t.shape) for name, t in found.weights.items()} | expected
+    rows = [(name, tensor, shapes[name]) for name, tensor in found.weights.items()]
     if found.optimizer is not None:
-        slots = {f"momentum of {n}": t for n, t in found.optimizer.momentum.items()}
-        slots |= {f"velocity of {n}": t for n, t in found.optimizer.velocity.items()}
+        for kind in ("momentum", "velocity"):
+            slots = getattr(found.optimizer, kind)
+            rows += [(f"{kind} of {name}", t, shapes[name]) for name, t in slots.items()]
         if not 0 <= found.optimizer.iterations < 2**53:
             faults.append(f"the optimizer made {found.optimizer.iterations} steps")
-    for name, tensor in {**found.weights, **slots}.items():
-        shape = expected.get(name, tensor.shape)
-        if tuple(tensor.shape) != tuple(shape):
-            faults.append(f"{name} has shape {tuple(tensor.shape)}; expected {tuple(shape)}")
+    for name, tensor, shape in rows:
+        if tuple(tensor.shape) != shape:
+            faults.append(f"{name} has shape {tuple(tensor.shape)}; expected {shape}")
         bad = ~torch.isfinite(tensor)
         if bool(bad.any()):
             at = tuple(bad.nonzero()[0].tolist())
