@@ -6,7 +6,6 @@ import mmap
 import os
 import stat
 import struct
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -130,7 +129,7 @@ def _checked(found: Contents, where: str) -> Contents:
             faults.append(f"{name} is not finite in {int(bad.sum())} places, first at {at}")
     if faults:
         raise KerasFileError(f"{where}: " + "; ".join(faults)[:1000])
-    return replace(found, format=found.format or "Keras file")
+    return found
 
 
 def _mapped(path: Path) -> memoryview:
