@@ -160,7 +160,7 @@ def test_a_folder_of_variables_elsewhere_is_not_read(folder: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "line", ["../trained", "/etc/passwd", "sub/trained", "..", "C:trained", "\\\\x", ""]
+    "line", [".", "../trained", "/etc/passwd", "sub/trained", "..", "C:trained", "\\\\x", ""]
 )
 def test_a_latest_checkpoint_elsewhere_is_refused(line: str, prefix: Path) -> None:
     """The file `checkpoint` may name a prefix beside it only."""
@@ -168,7 +168,11 @@ def test_a_latest_checkpoint_elsewhere_is_refused(line: str, prefix: Path) -> No
     state.write_text('model_checkpoint_path: "trained"\n')
     assert read_checkpoint(prefix.parent).weights
     state.write_text(f'model_checkpoint_path: "{line}"\n')
-    refused(lambda: read_checkpoint(prefix.parent), "names no checkpoint of this folder")
+    refused(
+        lambda: read_checkpoint(prefix.parent),
+        f"^{state}: names no checkpoint of this folder; expected one line "
+        'model_checkpoint_path: "PREFIX", without a path$',
+    )
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no pipes")
@@ -195,7 +199,11 @@ def test_what_is_no_saved_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "saved_model.pb").write_bytes(b"")
     refused(lambda: read_saved_model(tmp_path), "has 0 graphs tagged 'serve'; expected 1")
     refused(lambda: read_checkpoint(tmp_path / "missing"), "missing.index: cannot be opened")
-    refused(lambda: read_checkpoint(tmp_path), "holds 0 checkpoints")
+    refused(
+        lambda: read_checkpoint(tmp_path),
+        f"^{tmp_path}: holds 0 checkpoints .PREFIX.index. and no file 'checkpoint' that names the "
+        "latest; expected one, or the prefix itself$",
+    )
 
 
 @pytest.mark.parametrize(
