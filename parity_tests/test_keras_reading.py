@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from parity_tests.test_keras_files import FOLDER
-from parity_tests.test_keras_files_hostile import archive
+from parity_tests.test_keras_files_hostile import archive, hdf5
 from parity_tests.test_saved_model import KERAS_2, KERAS_3, bits
 from torch_impl.keras_files.config import compile_config, model_config
 from torch_impl.keras_files.contents import AdamState, KerasFileError, Layer, Network
@@ -252,6 +252,49 @@ def test_an_archive_of_no_version_is_read(text: bytes, tmp_path: Path) -> None:
     came = read_keras(without_version(text)(tmp_path))
     assert came.keras_version is None
     assert came.optimizer is not None
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam_w", "adamw", "adamax", "nadam"])
+def test_weights_beside_another_optimizer_are_read_without_it(name: str, tmp_path: Path) -> None:
+    """AdamW's and Adamax's variables look like Adam's; the name tells them apart."""
+    path = tmp_path / "x.weights.h5"
+    path.write_bytes(hdf5(lambda root: root["optimizer/vars"].attrs.modify("name", name)))
+    came = read_keras(path)
+    assert list(came.weights) == ["first/kernel", "first/bias", "second/kernel", "second/bias"]
+    assert (came.network, came.optimizer, came.format) == (None, None, ".weights.h5")
+    assert came.notes == (f"its optimizer is {name}; only Adam's state is read",)
+
+
+@pytest.mark.parametrize("name", ["adam", "Adam", "adam_12", None])
+def test_weights_beside_an_adam_are_read_with_it(name: str | None, tmp_path: Path) -> None:
+    """Keras counts its optimizers, and before 3.6 did not say their names."""
+    path = tmp_path / "x.weights.h5"
+
+    def change(root: Any) -> None:
+        attrs = root["optimizer/vars"].attrs
+        attrs.modify("name", name) if name is not None else attrs.pop("name", None)
+
+    path.write_bytes(hdf5(change))
+    came = read_keras(path)
+    assert came.optimizer is not None
+    assert came.notes == ()
+
+
+def test_weights_alone_have_no_optimizer_and_no_note(tmp_path: Path) -> None:
+    """The model was not compiled."""
+    path = tmp_path / "x.weights.h5"
+    path.write_bytes(hdf5(lambda root: root.pop("optimizer")))
+    came = read_keras(path)
+    assert (came.optimizer, came.notes, came.format) == (None, (), ".weights.h5")
+
+
+def test_variables_that_are_not_adams_are_noted(tmp_path: Path) -> None:
+    """Whatever the optimizer is called."""
+    path = tmp_path / "x.weights.h5"
+    path.write_bytes(hdf5(lambda root: root["optimizer/vars"].pop("9")))
+    came = read_keras(path)
+    assert came.optimizer is None
+    assert came.notes == ("its optimizer's variables are not Adam's: not read",)
 
 
 def compiled_with(optimizer: Any) -> bytes:

@@ -20,6 +20,7 @@ from torch_impl.keras_files.tensors import read_tensors
 from torch_impl.keras_files.weights_h5 import (
     adam_from,
     dense_groups,
+    is_adam,
     named_weights,
     optimizer_tensors,
 )
@@ -94,7 +95,7 @@ def _read_weights(root: Group, where: str) -> Contents:
     group = root.group("optimizer/vars")
     name = "adam" if group is None else group.attrs.get("name", "adam")
     tensors = optimizer_tensors(root, where)
-    if not str(name).startswith("adam"):
+    if not is_adam(str(name)):
         note = f"its optimizer is {str(name)[:80]}; only Adam's state is read"
         return Contents(weights, None, None, ".weights.h5", None, (note,))
     optimizer, notes = adam_from(tensors, weights, {})
