@@ -67,6 +67,9 @@ def test_a_file_of_another_hand_is_read_in_the_order_of_its_names(tmp_path: Path
     path = tmp_path / "x.safetensors"
     save_file(WEIGHTS, path)
     assert list(read_keras(path).weights) == sorted(ORDER)
+    frozen = model_config(NETWORK, "float32")
+    frozen["config"]["layers"][1]["config"]["trainable"] = False
+    assert read_keras(written(tmp_path, model=frozen)).notes == ("'a' is not trainable there",)
     for order in (7, ["b/kernel", 7, "none", "a/kernel"]):
         came = read_keras(written(tmp_path, weights=order, model=None))
         first = ["b/kernel", "a/kernel"] if isinstance(order, list) else []
@@ -136,6 +139,11 @@ FAULTS: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "optimizer-a-number": (
         lambda f: written(f, optimizer=7), "keras holds int; expected an object",
+    ),
+    "adam-of-text": (
+        lambda f: written(f, steps=3, optimizer={
+            "optimizer": {"class_name": "Adam", "config": {"beta_1": "x"}}}),
+        "Adam has beta_1=x",
     ),
     "model-a-list": (lambda f: written(f, model=[]), "keras holds list; expected an object"),
     "a-state-dict": (
