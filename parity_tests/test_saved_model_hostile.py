@@ -21,6 +21,7 @@ from parity_tests.hostile import (
     good_saved_model,
     refused,
 )
+from torch_impl.keras_files.object_graph import GRAPH_KEY, SUPPORTED
 from torch_impl.keras_files.saved_model import read_checkpoint, read_saved_model
 
 
@@ -86,7 +87,8 @@ def test_a_checkpoint_made_here_is_read(tmp_path: Path) -> None:
         (put(3, ({"kernel": 4}, "")), {}, "two layers have a weight dense/kernel"),
         (put(3, ({"kernel": 5}, "")), {}, "its kernel is dense/bias"),
         (put(3, ({"kernel": 2}, "")), {}, "the variable '' is no kernel"),
-        (put(3, ({"bias": 5}, "")), {}, "has dense/bias; expected kernel and bias"),
+        (put(3, ({"bias": 5}, "")), {},
+         "layer 1: has dense/bias; expected kernel and bias of one Dense layer$"),
         (put(2, ({"kernel": 6, "bias": 5}, "")), {}, "has dense_1/kernel, dense/bias"),
         (put(3, ({"layer-0": 2}, "")), {}, "layer 1 is a model itself"),
         (put(3, ({"kernel": 6, "gamma": 7}, ""), ({}, "norm/gamma")), {"norm/gamma": (3,)},
@@ -109,7 +111,32 @@ def test_graphs_that_run_in_circles_end(tmp_path: Path) -> None:
     """Keras 2 itself writes a root that holds itself."""
     nodes = put(0, ({"model": 1, "root": 0, "layer": 2}, ""))
     nodes[2] = {"kernel": 4, "bias": 5, "self": 2}, ""
+    nodes[3] = {"kernel": 6, "before": 2}, ""
     assert set(read_checkpoint(write_model(tmp_path / "x", nodes)).weights) == set(SIZES)
+
+
+STATE = "drop/seed_generator/seed_generator_state"
+
+
+def with_dropout(**held: int) -> Any:
+    """The model with a layer between, which holds some variables."""
+    model = {"layer-0": 2, "layer-1": 7, "layer-2": 3}, ""
+    return put(1, model, (held, ""), ({}, STATE), ({}, "norm/gamma"))
+
+
+def test_a_dropouts_state_is_no_weight(tmp_path: Path) -> None:
+    """It is where its random numbers were; what else a layer holds is refused."""
+    sizes = {STATE: (2,), "norm/gamma": (3,)}
+    good = write_model(tmp_path / "x", with_dropout(seed=8), **sizes)
+    assert set(read_checkpoint(good).weights) == set(SIZES)
+    for held in ({"seed": 8, "gamma": 9}, {"gamma": 9, "seed": 8}):
+        bad = write_model(tmp_path / "y", with_dropout(**held), **sizes)
+        refused(
+            lambda bad=bad: read_checkpoint(bad),  # type: ignore[misc]
+            f"^{bad}: {GRAPH_KEY}: layer 1 has a variable 'norm/gamma'; {SUPPORTED}$".replace(
+                "(", "."
+            ).replace(")", "."),
+        )
 
 
 @pytest.mark.slow

@@ -115,6 +115,24 @@ def test_a_function_made_here_is_read(tmp_path: Path) -> None:
     )
 
 
+def test_an_activation_is_its_layers_where_both_have_one_scope(tmp_path: Path) -> None:
+    """Also of a layer without bias; a layer of its own is called by its scope's last part."""
+    inside = {"net/dense_1/Sigmoid": INNER["net/squash/Sigmoid"]}
+    came = read_saved_model(
+        write(tmp_path, inner=INNER | inside, outputs=["net/dense_1/Sigmoid:y:0"])
+    )
+    dense = Layer("Dense", "dense", 3, "relu")
+    assert came.network is not None
+    assert came.network.layers == (dense, Layer("Dense", "dense_1", 1, "sigmoid", use_bias=False))
+    assert len(came.notes) == 1
+    apart = {"net/block/squash/Sigmoid": INNER["net/squash/Sigmoid"]}
+    came = read_saved_model(
+        write(tmp_path, inner=INNER | apart, outputs=["net/block/squash/Sigmoid:y:0"])
+    )
+    assert came.network is not None
+    assert came.network.layers[-1] == Layer("Activation", "squash", activation="sigmoid")
+
+
 def renamed(**names: str) -> list[tuple[dict[str, int], str]]:
     """The checkpoint's objects with some variables called otherwise."""
     index = {name: number for number, name in enumerate(VARIABLES, 2)}
