@@ -51,7 +51,7 @@ def test_dense_layers_come_in_the_order_of_their_numbers(root: str) -> None:
     found = dense_groups(
         grown({root: {
             "dense_10": layer(V, name="last"), "dropout": {}, "activation_3": {"vars": {}},
-            "input_layer": {}, "dense_2": layer(B), "dense": layer(W, B, name="first"),
+            "input_layer": {}, "dense_1": layer(B), "dense": layer(W, B, name="first"),
         }}),
         "file",
     )  # fmt: skip
@@ -62,7 +62,9 @@ def test_dense_layers_come_in_the_order_of_their_numbers(root: str) -> None:
 
 def test_a_name_that_is_no_text_is_none() -> None:
     """HDF5 attributes may be anything."""
-    assert dense_groups(grown({"layers": {"dense": {"vars": {"@name": None}}}}), "") == [(None, [])]
+    for name in (None, ["x"]):
+        tree = grown({"layers": {"dense": {"vars": {"@name": name}}}})
+        assert dense_groups(tree, "file") == [(None, [])]
     assert dense_groups(grown({"layers": {"dense": {}}}), "") == [(None, [])]
 
 

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from parity_tests.bundle_writer import (
@@ -15,6 +16,7 @@ from parity_tests.bundle_writer import (
     repacked,
     table,
     varint,
+    write_bundle,
 )
 from parity_tests.hostile import (
     data_of,
@@ -193,6 +195,30 @@ def test_a_table_that_tensorflow_does_not_write_is_refused(
     """Compressed, disordered, endless or no table at all."""
     index_of(prefix).write_bytes(content)
     refused(lambda: read_checkpoint(prefix), match)
+
+
+DTYPES = {
+    1: "f4", 2: "f8", 3: "i4", 4: "u1", 5: "i2", 6: "i1", 9: "i8", 17: "u2", 19: "f2", 22: "u4",
+    23: "u8",
+}  # fmt: skip
+"""tensorflow/core/framework/types.proto to NumPy."""
+
+
+@pytest.mark.parametrize("code", DTYPES)
+def test_a_tensor_of_every_dtype_is_read_bit_for_bit(code: int, tmp_path: Path) -> None:
+    """Scalars, empty tensors and two axes."""
+    draw = np.random.default_rng(code)
+    told = {}
+    for size in ((), (0, 4), (2, 3)):
+        raw = draw.bytes(int(np.prod(size)) * np.dtype(DTYPES[code]).itemsize)
+        told[f"of {size}"] = np.frombuffer(raw, DTYPES[code]).reshape(size)
+    rows = {name: (code, value.shape, value.tobytes()) for name, value in told.items()}
+    write_bundle(tmp_path / "x", rows)
+    bundle = TensorBundle(tmp_path / "x")
+    for name, value in told.items():
+        came = bundle.tensor(name).numpy()
+        assert (came.dtype, came.shape) == (value.dtype, value.shape)
+        assert came.tobytes() == value.tobytes()
 
 
 def test_a_tensor_larger_than_the_limit_is_refused_unread(prefix: Path) -> None:
