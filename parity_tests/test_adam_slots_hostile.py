@@ -131,6 +131,25 @@ def test_what_a_config_says_of_adam_goes_before_its_variables(style: str, tmp_pa
     ]
 
 
+@pytest.mark.parametrize(
+    "option", ["weight_decay", "clipnorm", "global_clipnorm", "clipvalue", "use_ema", "decay"]
+)
+def test_an_option_that_is_not_carried_over_is_noted(option: str, tmp_path: Path) -> None:
+    """Training goes on otherwise than Keras would."""
+    state, notes = Checkpoint("keras-2").read(tmp_path, {**CONFIG, option: 0.5})
+    assert state is not None
+    assert notes == [f"its Adam has {option}=0.5, which is not carried over"]
+
+
+def test_an_adam_before_its_first_step_is_read(tmp_path: Path) -> None:
+    """Its moments were made and are zero."""
+    made = Checkpoint("keras-3")
+    made.add(8, "adam/iteration", np.int64(0))
+    state, _ = made.read(tmp_path)
+    assert state is not None
+    assert state.iterations == 0
+
+
 def test_an_optimizers_number_may_stand_behind_its_name(tmp_path: Path) -> None:
     """Keras counts its optimizers; capitals are Keras 2's."""
     for name in ("adam_12", "Adam"):

@@ -158,6 +158,11 @@ def sealed(*rows: bytes, restarts: int = 1) -> bytes:
         ),
         pytest.param(table({b"k" * 1025: b""}), "0 bytes of key shared, 1025 new", id="long-key"),
         pytest.param(table({b"b": b"", b"a": b""}), "the key 'a' is out of order", id="disorder"),
+        pytest.param(
+            table({b"\xffb": b"", b"\xffa": b""}),
+            r"the key '\\\\xffa' is out of order",
+            id="disorder-beyond-utf-8",
+        ),
         pytest.param(bytes(40) + MAGIC, "do not fit|has 0 bytes|checksum", id="zero-footer"),
         pytest.param(b"\xff" * 40 + MAGIC, "varint at byte 0", id="footer-varints"),
         pytest.param(
