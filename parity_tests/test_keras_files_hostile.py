@@ -177,6 +177,7 @@ def with_member_changed(offset: int, value: int, mark: bytes, **options: Any) ->
     return bytes(content)
 
 
+LARGE = 0x07FEDCBA  # a size whose bytes come nowhere else
 ARCHIVES: dict[str, tuple[Callable[[], bytes], str]] = {
     "duplicate-member": (lambda: zip_twice("config.json"), "'config.json' stands twice"),
     "member-above-the-folder": (lambda: archive(more={"../x": b"x"}), r"'\.\./x': refused"),
@@ -187,8 +188,8 @@ ARCHIVES: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "deflated-more-than-said": (
         lambda: with_bytes(
-            archive(weights=bytes(1 << 27), compression=zipfile.ZIP_DEFLATED),
-            struct.pack("<I", 1 << 27), struct.pack("<I", 1 << 10),
+            archive(weights=bytes(LARGE), compression=zipfile.ZIP_DEFLATED),
+            struct.pack("<I", LARGE), struct.pack("<I", 1 << 10),
         ), "1025 bytes or more; the zip says 1024",
     ),
     "lzma": (lambda: archive(compression=zipfile.ZIP_LZMA), "compression 14"),
