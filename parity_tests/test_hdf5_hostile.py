@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from parity_tests.hostile import refused
 from torch_impl.keras_files.hdf5 import Dataset, Group, _lookup3, _Reader, read_hdf5
@@ -28,7 +29,9 @@ def made(libver: str, change: Callable[[Any], object] = lambda root: None) -> by
         root.attrs["number"] = 3
         root.attrs["none"] = h5py.Empty("f4")
         root.attrs["square"] = np.array([["p", "q"]], dtype="S1")
-        root.create_dataset("a", data=A)
+        root.attrs["padded"] = np.array(b"ab", dtype="S5")
+        root.attrs["nothing"] = h5py.Empty("S3")
+        root.create_dataset("a", data=A).attrs["unit"] = "s"
         root.create_dataset("g/b", data=np.int64(-5))
         root.create_dataset("g/empty", shape=(0, 2), dtype="f8")
         change(root)
@@ -44,16 +47,16 @@ def test_what_h5py_wrote_is_read(content: bytearray) -> None:
     root = read_hdf5(bytes(content), "file")
     assert root.attrs == {
         "name": "text", "fixed": "abc", "list": ["p", "qq", ""], "number": None, "none": None,
-        "square": None,
+        "square": None, "padded": "ab", "nothing": None,
     }  # fmt: skip
     assert sorted(root.members) == ["a", "g"]
     a, b, empty = (root.at(path) for path in ("a", "g/b", "g/empty"))
     assert isinstance(a, Dataset)
     assert isinstance(b, Dataset)
     assert isinstance(empty, Dataset)
-    assert a.tensor().tolist() == A.tolist()
+    assert (a.tensor().tolist(), a.attrs) == (A.tolist(), {"unit": "s"})
     assert b.tensor().item() == -5
-    assert tuple(empty.tensor().shape) == (0, 2)
+    assert (tuple(empty.tensor().shape), empty.tensor().dtype) == ((0, 2), torch.float64)
     assert root.at("g/none") is root.at("a/b") is root.at("none/b") is root.group("a") is None
 
 
@@ -290,6 +293,75 @@ def test_groups_nested_too_deeply_are_refused() -> None:
     refused(lambda: read_hdf5(bad, "file"), "HDF5 objects that contain each other, or too many$")
 
 
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_an_attribute_is_read_in_each_of_its_versions(version: int) -> None:
+    """IV.A.2.m: the first pads its parts to eight bytes, the third says the name's characters."""
+    reader = _Reader(memoryview(b""), "file")
+    parts = "größe".encode() + b"\0", struct.pack("<II", 0x13, 3), bytes([1]) + bytes(7)
+    body = struct.pack("<BBHHH", version, 0, *map(len, parts)) + (b"\1" if version == 3 else b"")
+    for part in parts:
+        body += part.ljust(-(-len(part) // 8) * 8, b"\0") if version == 1 else part
+    assert reader.attribute(memoryview(body + b"abc"), "/") == ("größe", "abc")
+    if version > 1:
+        flagged = body[:1] + b"\1" + body[2:] + b"abc"
+        refused(
+            lambda: reader.attribute(memoryview(flagged), "/g"),
+            f"^file: /g: HDF5 attribute of version {version}, flags 1$",
+        )
+
+
+def test_a_continuation_shorter_than_its_own_frame_is_refused() -> None:
+    """Its content would have fewer than no bytes."""
+    wanted = struct.pack("<Q", NEW.index(b"OCHK"))
+    at = NEW.index(wanted, HEADER)
+    size = NEW[HEADER + 22] if not NEW[HEADER + 5] & 3 else 0
+    assert size
+    end = HEADER + 23 + size
+    changed = sealed(put(NEW, at + 8, "Q", 3), HEADER, end)
+    refused(lambda: read_hdf5(changed, "file"), "^file: object header of / at byte .* of -1 bytes")
+
+
+def test_an_object_header_may_say_when_attributes_move_out_of_it() -> None:
+    """IV.A.1.b: two numbers more, if a flag says so."""
+
+    def change(root: Any) -> None:
+        plist = h5py.h5p.create(h5py.h5p.GROUP_CREATE)
+        plist.set_attr_phase_change(6, 4)
+        group = h5py.Group(h5py.h5g.create(root.id, b"own", gcpl=plist))
+        group.attrs["name"] = "kept"
+
+    found = read_hdf5(bytes(made("v110", change)), "file").group("own")
+    assert found is not None
+    assert found.attrs == {"name": "kept"}
+
+
+def test_datasets_that_share_their_bytes_are_refused() -> None:
+    """Together they would take more memory than the file is long."""
+    many, few = np.zeros(10_000, np.float32), np.zeros(10, np.float32)
+    content = made("earliest", lambda root: [
+        root.create_dataset("many", data=many), root.create_dataset("z", data=few),
+    ])  # fmt: skip
+    headers = {
+        name: struct.unpack_from("<Q", content, content.index(b"SNOD") + 16 + 40 * place)[0]
+        for place, name in ((2, "many"), (3, "z"))
+    }
+    layouts = {name: message(content, header, 8) for name, header in headers.items()}
+    assert struct.unpack_from("<Q", content, layouts["z"] + 18) == (40,)
+    content[layouts["z"] + 10 : layouts["z"] + 26] = content[
+        layouts["many"] + 10 : layouts["many"] + 26
+    ]
+    struct.pack_into("<Q", content, message(content, headers["z"], 1) + 16, 10_000)
+    error = "file: /z: shape (10000,) takes 40000 bytes; the file has 40000 for it"
+    refused(lambda: read_hdf5(bytes(content), "file"), f"^{re.escape(error)}$")
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i2", "u2", "u4", "u8", ">f4", "c8", "S4", "V4"])
+def test_numbers_that_keras_does_not_store_are_refused(dtype: str) -> None:
+    """With the path from the root on."""
+    content = bytes(made("earliest", lambda root: root.create_dataset("g/c", (2,), dtype)))
+    refused(lambda: read_hdf5(content, "file"), "^file: /g/c: an HDF5 dataset of ")
+
+
 @pytest.mark.parametrize("flags", [0, 1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 29, 31])
 def test_a_hard_link_is_read_with_every_field_that_it_may_have(flags: int) -> None:
     """IV.A.2.g: its type, creation order and character set are there if a flag says so."""
@@ -350,6 +422,7 @@ def test_every_dtype_is_read_bit_for_bit(dtype: str) -> None:
 
     def change(root: Any) -> None:
         root.create_dataset("wide", data=value)
+        root.create_dataset("deep", data=value.reshape(3, 2, 1, 1, 1, 1, 1, 1))
         plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         plist.set_layout(h5py.h5d.COMPACT)
         kind = h5py.h5t.py_create(value.dtype)
