@@ -41,7 +41,20 @@ def made(libver: str, change: Callable[[Any], object] = lambda root: None) -> by
 OLD, NEW = made("earliest"), made("v110")
 
 
-@pytest.mark.parametrize("content", [OLD, NEW], ids=["old", "new"])
+def of_version_1() -> bytearray:
+    """The old file with the superblock that counts chunks too: four bytes more, the root moved."""
+    (size,) = struct.unpack_from("<I", OLD, 96 + 8)
+    root, end = len(OLD), len(OLD) + 16 + size
+    head = OLD[:8] + b"\1" + OLD[9:24] + bytes([32, 0, 0, 0])
+    head += struct.pack("<6Q", 0, 2**64 - 1, end, 2**64 - 1, 0, root)
+    return head + OLD[len(head) :] + OLD[96 : 96 + 16 + size]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [OLD, NEW, made("v108"), of_version_1()],
+    ids=["version-0", "version-3", "version-2", "version-1"],
+)
 def test_what_h5py_wrote_is_read(content: bytearray) -> None:
     """The twin of all that follows: numbers, texts and None for any other attribute."""
     root = read_hdf5(bytes(content), "file")

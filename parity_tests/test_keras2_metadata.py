@@ -52,6 +52,12 @@ def test_what_keras_2_says_of_a_model_is_read() -> None:
     )
 
 
+def test_the_last_of_two_texts_counts() -> None:
+    """As protobuf says of a field that comes twice."""
+    name = [(3, 2, b"root"), (4, 2, b"x"), (5, 2, b"[]"), (5, 2, json.dumps(ROOT).encode())]
+    assert read_keras2_metadata(encode([(1, 2, encode(name))]), "file").keras_version == "2.9.0"
+
+
 @pytest.mark.parametrize(
     ("training", "optimizer"),
     [

@@ -94,6 +94,12 @@ def test_the_width_of_the_input_is_found_wherever_keras_put_it(case: str) -> Non
     assert read(ROOTS[case]) == (Network(5, (A,), "sequential"), ())
 
 
+def test_one_feature_is_enough() -> None:
+    """And one unit."""
+    network = read(sequential(source((None, 1)), dense(units=1)))[0]
+    assert (network.in_features, network.layers[0].units) == (1, 1)
+
+
 def test_a_shape_behind_the_first_layer_is_not_the_inputs() -> None:
     """A later layer may tell its own."""
     first = dense(batch_shape=[None, 5])

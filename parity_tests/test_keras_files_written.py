@@ -125,6 +125,17 @@ def test_what_is_written_has_the_very_tree_that_keras_wrote(file: str, tmp_path:
         assert "optimizer" not in configs[1]["training_config"]
 
 
+@pytest.mark.parametrize("file", ["functional.keras", "classic.weights.h5"])
+def test_what_is_left_out_of_the_tree_has_no_weights(file: str, tmp_path: Path) -> None:
+    """The input of a functional model; of weights alone, the layers that are not known."""
+    theirs = FOLDER / "keras_3.15.1" / file
+    write_keras(read_keras(theirs), tmp_path / file)
+    expected, came = tree(theirs), tree(tmp_path / file)
+    left_out = set(expected) - set(came)
+    assert {name.split("/")[1] for name in left_out} <= {"input_layer", "dropout"}
+    assert came == {name: held for name, held in expected.items() if name not in left_out}
+
+
 def test_an_archive_says_who_wrote_it_and_when_as_keras_does(tmp_path: Path) -> None:
     """The same members in the same order, and a date in the same form."""
     theirs, ours = FOLDER / "keras_3.15.1" / "classic.keras", tmp_path / "x.keras"

@@ -327,8 +327,20 @@ def test_weights_alone_become_a_chain_of_their_shapes() -> None:
             alone(p__kernel=(2,)), 0.5,
             "weights {'p/kernel': (2,)} are no chain of Dense layers",
         ),
+        (
+            alone(p__kernel=()), 0.5,
+            "weights {'p/kernel': ()} are no chain of Dense layers",
+        ),
+        (
+            alone(p__bias=(3,)), 0.5,
+            "weights {'p/bias': (3,)} are no chain of Dense layers",
+        ),
+        (
+            alone(p__kernel=(2, 3, 1)), 0.5,
+            "weights {'p/kernel': (2, 3, 1)} are no chain of Dense layers",
+        ),
     ],
-    ids=["dropout-above", "dropout-below", "widths", "one-axis"],
+    ids=["dropout-above", "dropout-below", "widths", "one-axis", "no-axis", "no-kernel", "axes"],
 )  # fmt: skip
 def test_weights_alone_that_make_no_network_are_refused(
     held: Contents, dropout: float, message: str

@@ -62,6 +62,21 @@ def test_a_file_of_ours_is_read_in_the_order_it_says(tmp_path: Path) -> None:
         }
 
 
+@pytest.mark.parametrize("steps", [0, 1, 1000, 2**53 - 1])
+def test_any_count_of_steps_that_float64_holds_is_read(steps: int, tmp_path: Path) -> None:
+    """None and the largest too."""
+    came = read_keras(written(tmp_path, steps=steps)).optimizer
+    assert came is not None
+    assert came.iterations == steps
+
+
+def test_a_pickle_beside_the_weights_is_left_alone(tmp_path: Path) -> None:
+    """It is not read, and so it is no danger."""
+    path = tmp_path / "x.keras"
+    path.write_bytes(archive(more={"model.weights.npz": b"pickle"}))
+    assert len(read_keras(path).weights) == 4
+
+
 def test_a_file_of_another_hand_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
     """Safetensors without facts, or with an order that is none, or names others too."""
     path = tmp_path / "x.safetensors"

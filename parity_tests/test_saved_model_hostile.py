@@ -95,7 +95,8 @@ def test_a_checkpoint_made_here_is_read(tmp_path: Path) -> None:
          "layer 1 has a variable 'norm/gamma'"),
         (MODEL, {"dense_1/kernel": (4, 1)}, r"has shape \(4, 1\); expected \(3, units\)"),
         (MODEL, {"dense/bias": (4,)}, r"dense/bias has shape \(4,\); expected \(3,\)"),
-        (MODEL, {"dense/kernel": (2, 3, 1)}, r"has shape \(2, 3, 1\)"),
+        (MODEL, {"dense/kernel": (2, 3, 1)},
+         r"has shape \(2, 3, 1\); expected \(inputs, units\): supported"),
         ([], {}, "has no nodes"),
     ],
 )  # fmt: skip
@@ -105,6 +106,12 @@ def test_an_object_graph_that_is_no_chain_of_dense_layers_is_refused(
     """References out of range, two models, layers that share or lack weights, wrong widths."""
     prefix = write_model(tmp_path / "x", nodes, **sizes)
     refused(lambda: read_checkpoint(prefix), match)
+
+
+def test_a_checkpoint_of_the_model_itself_is_read(tmp_path: Path) -> None:
+    """Its root is the model, which holds its layers and no other model."""
+    nodes = put(0, ({"layer-0": 2, "layer-1": 3}, ""))
+    assert set(read_checkpoint(write_model(tmp_path / "x", nodes)).weights) == set(SIZES)
 
 
 def test_graphs_that_run_in_circles_end(tmp_path: Path) -> None:
