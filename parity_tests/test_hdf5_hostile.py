@@ -238,6 +238,19 @@ def test_a_wrong_number_in_an_old_file_is_refused(case: str) -> None:
     refused(lambda: read_hdf5(changed, "file"), f"^file: {re.escape(error)}$")
 
 
+@pytest.mark.parametrize(
+    ("content", "size", "at", "length"),
+    [(OLD, 8, 8, 1), (OLD, 14, 13, 2), (OLD, 71, 24, 48), (NEW, 10, 9, 2), (NEW, 43, 12, 32)],
+    ids=["version", "old-sizes", "old-addresses", "new-sizes", "new-addresses"],
+)
+def test_a_file_that_ends_within_its_superblock_is_refused(
+    content: bytearray, size: int, at: int, length: int
+) -> None:
+    """With the place where it should have gone on."""
+    error = f"superblock at byte {at} of {length} bytes; expected it within the file's {size} bytes"
+    refused(lambda: read_hdf5(bytes(content[:size]), "file"), f"^file: {error}$")
+
+
 def sealed(content: bytearray, start: int, end: int) -> bytes:
     """With the checksum of these bytes behind them."""
     struct.pack_into("<I", content, end, _lookup3(bytes(content[start:end])))

@@ -118,6 +118,8 @@ def test_what_is_written_has_the_very_tree_that_keras_wrote(file: str, tmp_path:
     ]
     assert came == expected
     assert list(configs[1]) == list(configs[0])
+    if "model_config" in configs[1]:
+        assert configs[1]["model_config"]["config"]["dtype"] == "float32"
     if "training_config" in configs[0]:
         adams = [config["training_config"]["optimizer_config"] for config in configs]
         assert adams[1]["class_name"] == adams[0]["class_name"]
@@ -146,6 +148,8 @@ def test_an_archive_says_who_wrote_it_and_when_as_keras_does(tmp_path: Path) -> 
             metadata = json.loads(archive.read("metadata.json"))
             date = datetime.strptime(metadata.pop("date_saved"), "%Y-%m-%d@%H:%M:%S")
             told.append((archive.namelist(), metadata))
+            config = json.loads(archive.read("config.json"))
+    assert config["config"]["dtype"] == "float32"
     assert told[1] == told[0]
     assert abs((datetime.now() - date).total_seconds()) < 3600
 
