@@ -79,11 +79,13 @@ def write(
     shapes: Mapping[str, Sequence[int]] = SHAPES,
     bound: Sequence[int] = (4, 5, 6),
     at: str = "net/",
+    more: Sequence[bytes] = (),
 ) -> Path:
     """A SavedModel of two Dense layers, whose serving function calls the one that computes."""
     functions = [
         graph_function("outer", arguments, outer, "Call:output:0"),
         graph_function("inner", ["x", *VARIABLES], inner, *outputs),
+        *more,
     ]
     tensors = {
         f"{at}{name}": (1, shape, bytes(4 * math.prod(shape))) for name, shape in shapes.items()
@@ -103,6 +105,7 @@ def test_a_function_made_here_is_read(tmp_path: Path) -> None:
     came = read_saved_model(write(tmp_path))
     assert came.network is not None
     assert (came.network.in_features, came.network.name) == (2, "net")
+    assert came.format == "SavedModel"
     assert came.network.layers == (
         Layer("Dense", "dense", 3, "relu"),
         Layer("Dense", "dense_1", 1, use_bias=False),
@@ -140,6 +143,32 @@ def renamed(**names: str) -> list[tuple[dict[str, int], str]]:
     for name, title in names.items():
         nodes[index[name]] = {}, title
     return nodes
+
+
+def test_a_function_is_followed_through_others(tmp_path: Path) -> None:
+    """Each passes its arguments on in an order of its own."""
+    outer = {"Call": calls("middle", "three", "two", "one", "x")}
+    middle = {
+        "First": calls("last", "q", "s"),
+        "Call": calls("inner", "First:output:0", "r", "q", "p"),
+    }
+    last = {"net/early/Identity": GraphNode("Identity", ["b"])}
+    came = read_saved_model(write(
+        tmp_path, outer=outer, bound=[4, 5, 6],
+        more=[
+            graph_function("middle", ["p", "q", "r", "s"], middle, "Call:output:0"),
+            graph_function("last", ["a", "b"], last, "net/early/Identity:output:0"),
+        ],
+    ))  # fmt: skip
+    assert list(came.weights) == ["dense/kernel", "dense/bias", "dense_1/kernel"]
+    assert "(it passes through early, drop unchanged)" in came.notes[0]
+
+
+def test_a_weight_of_another_width_is_refused_with_the_folder(tmp_path: Path) -> None:
+    """There is no one file that it is in."""
+    write(tmp_path, shapes=SHAPES | {"dense_1/kernel": (4, 1)})
+    error = f"^{tmp_path}: dense_1/kernel has shape .4, 1.; expected .3, 1.$"
+    refused(lambda: read_saved_model(tmp_path), error)
 
 
 def test_a_model_without_a_name_is_called_as_keras_would(tmp_path: Path) -> None:
@@ -193,8 +222,8 @@ RELU, READ = "net/dense/Relu:activations:0", "net/dense_1/Read:value:0"
 
 
 def test_a_matmul_may_say_that_it_does_not_transpose(tmp_path: Path) -> None:
-    """TensorFlow writes both attributes, as false."""
-    node = matmul(RELU, READ, transpose_a=0, transpose_b=0)
+    """TensorFlow writes both attributes, as false; and what has to be done before it, with a ^."""
+    node = matmul(RELU, READ, "^net/dense/Relu", transpose_a=0, transpose_b=0)
     assert read_saved_model(write(tmp_path, **changed(net__dense_1__MatMul=node))).weights
 
 
