@@ -82,6 +82,10 @@ GRAPHS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: graph_of(f, slots={1: [(0, "m", 0), (3, "m", -1)]}),
         ", node 1, slot 1: is of node 3 and is node -1; there are 4",
     ),
+    "slot-is-behind": (
+        lambda f: graph_of(f, slots={1: [(3, "m", 4)]}),
+        ", node 1, slot 0: is of node 3 and is node 4; there are 4",
+    ),
     "no-nodes": (lambda f: graph_of(f, []), ": has no nodes"),
     "tensor-missing": (
         lambda f: graph_of(f, more=encode([(1, 2, encode([

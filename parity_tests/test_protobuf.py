@@ -63,7 +63,7 @@ def test_the_last_value_counts_where_one_is_wanted() -> None:
     assert held.fixed32(3) == 10
     assert [held.has(number) for number in range(1, 6)] == [True, True, True, True, False]
     assert (held.integer(5), held.integers(5), held.fixed32(5), held.text(5)) == (0, [], 0, "")
-    assert held.message(5, "none").integer(1) == 0
+    assert not any(held.message(5, "none").has(number) for number in range(1, 99))
 
 
 def test_numbers_are_signed() -> None:
@@ -168,3 +168,6 @@ def test_messages_inside_share_one_budget() -> None:
         held.message(1, "inner")
     with pytest.raises(KerasFileError, match="file, inner: more than 30000 protobuf fields"):
         held.message(1, "inner")
+    held = message(encode([(1, 2, b"\x08\x00" * 9_000)] * 4))
+    with pytest.raises(KerasFileError, match="file, inner 3: more than 30000 protobuf fields"):
+        list(held.messages(1, "inner"))
