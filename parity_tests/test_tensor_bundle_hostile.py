@@ -25,6 +25,7 @@ from parity_tests.hostile import (
     refused,
 )
 from torch_impl.keras_files.contents import KerasFileError
+from torch_impl.keras_files.folder import OpenFile, read_whole
 from torch_impl.keras_files.saved_model import read_checkpoint
 from torch_impl.keras_files.tensor_bundle import TensorBundle
 
@@ -271,6 +272,25 @@ def test_a_tensor_of_every_dtype_is_read_bit_for_bit(code: int, tmp_path: Path) 
         came = bundle.tensor(name).numpy()
         assert (came.dtype, came.shape) == (value.dtype, value.shape)
         assert came.tobytes() == value.tobytes()
+
+
+def test_a_file_gives_exactly_the_bytes_that_are_wanted(tmp_path: Path) -> None:
+    """All that it holds, and no part of what it does not."""
+    path = tmp_path / "x"
+    path.write_bytes(b"abcde")
+    assert read_whole(tmp_path, path, 5) == b"abcde"
+    file = OpenFile(tmp_path, path)
+    assert [file.read(*part) for part in ((1, 3), (0, 5), (5, 0), (2, 0))] == [
+        b"bcd", b"abcde", b"", b"",
+    ]  # fmt: skip
+    for offset, size in ((3, 3), (-1, 1), (1, -1), (6, 1), (-5, 5)):
+        with pytest.raises(KerasFileError) as caught:
+            file.read(offset, size)
+        assert str(caught.value) == (
+            f"{path}: bytes {offset} to {offset + size} are wanted; the file has 5"
+        )
+    file.close()
+    refused(lambda: read_whole(tmp_path, path, 4), f"^{path}: has 5 bytes; expected at most 4$")
 
 
 def test_a_tensor_larger_than_the_limit_is_refused_unread(prefix: Path) -> None:
