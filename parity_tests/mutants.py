@@ -23,7 +23,8 @@ from rich.table import Table
 from parity_tests.walls import ROOT
 
 __all__ = [
-    "Mutant", "Result", "explained", "main", "stands_in_source", "status_of", "table", "unexplained",
+    "Mutant", "Result", "explained", "main", "stands_in_source", "status_of", "table",
+    "unexplained",
 ]  # fmt: skip
 
 LIST = Path(__file__).with_name("survivors.json")
