@@ -8,14 +8,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from torch_impl.keras_files.crc32c import masked_crc32c
 from torch_impl.keras_files.protobuf import read_varint
 from torch_impl.keras_files.sorted_table import read_table
 
 __all__ = [
-    "MAGIC", "Field", "decode", "encode", "entries_block", "entry", "object_graph", "repacked",
-    "table", "text_tensor", "varint", "write_bundle",
+    "MAGIC", "Field", "GraphNode", "decode", "encode", "entries_block", "entry", "graph_function",
+    "object_graph", "repacked", "saved_model", "table", "text_tensor", "varint", "write_bundle",
 ]  # fmt: skip
 
 Field = tuple[int, int, "int | bytes"]
@@ -130,17 +131,21 @@ def write_bundle(
         row = entry(code, shape, len(data), len(value), masked_crc32c(value))
         entries[name.encode()] = encode(row)
         data += value
-    prefix.with_name(prefix.name + ".index").write_bytes(table(entries))
+    prefix.with_name(prefix.name + ".index").write_bytes(table(dict(sorted(entries.items()))))
     prefix.with_name(prefix.name + ".data-00000-of-00001").write_bytes(data)
 
 
-def object_graph(nodes: Sequence[tuple[Mapping[str, int], str]]) -> bytes:
+def object_graph(
+    nodes: Sequence[tuple[Mapping[str, int], str]],
+    slots: Mapping[int, Sequence[tuple[int, str, int]]] | None = None,
+) -> bytes:
     """A `TrackableObjectGraph`: children by name, and a variable's full name or nothing.
 
-    A variable's tensor is called as the variable.
+    A variable's tensor is called as the variable. The slots of a node are those of an optimizer of
+    Keras 2: variable, name and slot.
     """
     rows: list[Field] = []
-    for children, name in nodes:
+    for index, (children, name) in enumerate(nodes):
         fields: list[Field] = [
             (1, 2, encode([(1, 0, node), (2, 2, child.encode())]))
             for child, node in children.items()
@@ -148,8 +153,75 @@ def object_graph(nodes: Sequence[tuple[Mapping[str, int], str]]) -> bytes:
         if name:
             text = name.encode()
             fields.append((2, 2, encode([(1, 2, b"VARIABLE_VALUE"), (2, 2, text), (3, 2, text)])))
+        fields += [
+            (3, 2, encode([(1, 0, variable), (2, 2, kind.encode()), (3, 0, slot)]))
+            for variable, kind, slot in (slots or {}).get(index, ())
+        ]
         rows.append((1, 2, encode(fields)))
     return encode(rows)
+
+
+class GraphNode(NamedTuple):
+    """One node of a TensorFlow function."""
+
+    op: str
+    inputs: Sequence[str]
+    attributes: Mapping[str, Sequence[Field]] = {}
+    """Name to the fields of an `AttrValue`."""
+
+
+def graph_function(
+    name: str, inputs: Sequence[str], nodes: Mapping[str, GraphNode], *outputs: str
+) -> bytes:
+    """A `FunctionDef`."""
+    fields: list[Field] = [
+        (1, 2, encode([(1, 2, name.encode()), *((2, 2, _named(one)) for one in inputs)]))
+    ]
+    for title, node in nodes.items():
+        attributes: list[Field] = [
+            (5, 2, encode([(1, 2, key.encode()), (2, 2, encode(value))]))
+            for key, value in node.attributes.items()
+        ]
+        texts: list[Field] = [(3, 2, one.encode()) for one in node.inputs]
+        row: list[Field] = [(1, 2, title.encode()), (2, 2, node.op.encode())]
+        fields.append((3, 2, encode([*row, *texts, *attributes])))
+    for index, value in enumerate(outputs):
+        fields.append((4, 2, encode([(1, 2, b"output_%d" % index), (2, 2, value.encode())])))
+    return encode(fields)
+
+
+def saved_model(
+    functions: Sequence[bytes],
+    objects: Sequence[tuple[Mapping[str, int], str]],
+    bound: Mapping[str, Sequence[int]],
+    tags: Sequence[str] = ("serve",),
+) -> bytes:
+    """A `saved_model.pb`.
+
+    Args:
+        functions: of its graph.
+        objects: children by name, and the name of a signature's function or nothing.
+        bound: a function's name to the objects that are its last arguments.
+        tags: of its one graph.
+    """
+    library = encode([(2, 2, encode([(1, 2, function) for function in functions]))])
+    nodes: list[Field] = []
+    for children, signature in objects:
+        held = [(1, 2, encode([(1, 0, node), (2, 2, name.encode())]))
+                for name, node in children.items()]  # fmt: skip
+        signed = [(8, 2, _named(signature))] if signature else []
+        nodes.append((1, 2, encode([*held, *signed])))
+    concrete: list[Field] = [
+        (2, 2, encode([(1, 2, name.encode()), (2, 2, encode([(2, 0, one) for one in held]))]))
+        for name, held in bound.items()
+    ]
+    information = encode([(4, 2, tag.encode()) for tag in tags])
+    graph: list[Field] = [(1, 2, information), (2, 2, library), (7, 2, encode(nodes + concrete))]
+    return encode([(1, 0, 1), (2, 2, encode(graph))])
+
+
+def _named(name: str) -> bytes:
+    return encode([(1, 2, name.encode())])
 
 
 def repacked(index: bytes, change: Callable[[dict[bytes, bytes]], None]) -> bytes:

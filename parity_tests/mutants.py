@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,10 +22,15 @@ from rich.table import Table
 
 from parity_tests.walls import ROOT
 
-__all__ = ["Mutant", "Result", "explained", "main", "stands_in_source", "table", "unexplained"]
+__all__ = [
+    "Mutant", "Result", "explained", "main", "stands_in_source", "status_of", "table",
+    "unexplained",
+]  # fmt: skip
 
 LIST = Path(__file__).with_name("survivors.json")
 CAUGHT = ("killed", "caught by type check", "segfault", "timeout")
+_NOT_RUN = 255
+"""The mutant's process failed before its tests did, which mutmut tells as a timeout."""
 _COLUMNS = (*CAUGHT, "survived", "no tests")
 
 
@@ -56,8 +61,15 @@ def results() -> list[Result]:
     for path in sorted((ROOT / "mutants" / "torch_impl").rglob("*.py.meta")):
         file = path.relative_to(ROOT / "mutants").as_posix().removesuffix(".meta")
         codes = json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
-        found += [Result(name, file, status_by_exit_code[code]) for name, code in codes.items()]
+        found += [
+            Result(name, file, status_of(code, status_by_exit_code)) for name, code in codes.items()
+        ]
     return found
+
+
+def status_of(code: int | None, told: Mapping[int | None, str]) -> str:
+    """What became of a mutant whose process ended so, where mutmut tells it right."""
+    return "not run" if code == _NOT_RUN else told[code]
 
 
 def change_of(result: Result) -> Mutant:

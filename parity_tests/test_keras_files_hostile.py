@@ -170,6 +170,14 @@ def with_bytes(content: bytes, old: bytes, new: bytes, count: int = -1) -> bytes
     return content.replace(old, new, count)
 
 
+def with_member_changed(offset: int, value: int, mark: bytes, **options: Any) -> bytes:
+    """One byte of the second member's header, which begins with a mark."""
+    content = bytearray(archive(**options))
+    content[content.index(mark, content.index(mark) + 1) + offset] = value
+    return bytes(content)
+
+
+LARGE = 0x07FEDCBA  # a size whose bytes come nowhere else
 ARCHIVES: dict[str, tuple[Callable[[], bytes], str]] = {
     "duplicate-member": (lambda: zip_twice("config.json"), "'config.json' stands twice"),
     "member-above-the-folder": (lambda: archive(more={"../x": b"x"}), r"'\.\./x': refused"),
@@ -180,11 +188,22 @@ ARCHIVES: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "deflated-more-than-said": (
         lambda: with_bytes(
-            archive(weights=bytes(1 << 20), compression=zipfile.ZIP_DEFLATED),
-            struct.pack("<I", 1 << 20), struct.pack("<I", 1 << 10),
-        ), "bytes or more; the zip says",
+            archive(weights=bytes(LARGE), compression=zipfile.ZIP_DEFLATED),
+            struct.pack("<I", LARGE), struct.pack("<I", 1 << 10),
+        ), "1025 bytes or more; the zip says 1024",
     ),
     "lzma": (lambda: archive(compression=zipfile.ZIP_LZMA), "compression 14"),
+    "encrypted": (
+        lambda: with_member_changed(8, 1, b"PK\1\2"), "the member 'config.json' is encrypted",
+    ),
+    "no-member-where-it-should-be": (
+        lambda: with_member_changed(3, 5, b"PK\3\4"), "config.json: no zip member at byte 1",
+    ),
+    "damaged-stream": (
+        lambda: with_member_changed(
+            41, 0xFF, b"PK\3\4", compression=zipfile.ZIP_DEFLATED
+        ), "config.json: damaged .Error -3",
+    ),
     "no-config": (lambda: archive(leave_out="config.json"), "config.json is missing"),
     "no-metadata": (lambda: archive(leave_out="metadata.json"), "metadata.json is missing"),
     "no-weights": (lambda: archive(leave_out="model.weights.h5"), "weights.h5 is missing"),
@@ -213,6 +232,25 @@ def test_a_hostile_archive_is_refused(case: str, tmp_path: Path) -> None:
     make, match = ARCHIVES[case]
     refuse(make(), match, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["hostile.bin"]
+
+
+def test_a_deflated_archive_is_read(tmp_path: Path) -> None:
+    """Keras stores its members; who packs them anew may compress them."""
+    path = tmp_path / "deflated.keras"
+    path.write_bytes(archive(compression=zipfile.ZIP_DEFLATED))
+    assert path.stat().st_size < GOOD.stat().st_size / 2
+    assert list(read_keras(path).weights) == list(read_keras(GOOD).weights)
+
+
+def test_an_archive_with_extra_fields_is_read(tmp_path: Path) -> None:
+    """Tools that pack zips put times and owners between a member's name and its content."""
+    path = tmp_path / "extra.keras"
+    with zipfile.ZipFile(GOOD) as source, zipfile.ZipFile(path, "w") as written:
+        for name in source.namelist():
+            info = zipfile.ZipInfo(name)
+            info.extra = struct.pack("<HH4s", 0x7875, 4, b"abcd")
+            written.writestr(info, source.read(name))
+    assert list(read_keras(path).weights) == list(read_keras(GOOD).weights)
 
 
 def hdf5(change: Callable[[Any], object], libver: str = "earliest") -> bytes:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import json
+import zipfile
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -77,6 +83,75 @@ def test_a_round_trip_keeps_every_bit(version: str, file: str, ending: str, tmp_
             again = replace(again, optimizer=replace(again.optimizer, **kept))
     same_bits(came, again)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def tree(path: Path) -> dict[str, Any]:
+    """Every group and dataset of the HDF5 in a file: attributes, shape, dtype and bytes."""
+    content = path.read_bytes()
+    if path.suffix == ".keras":
+        with zipfile.ZipFile(path) as archive:
+            content = archive.read("model.weights.h5")
+    held: dict[str, Any] = {}
+
+    def see(name: str, found: Any) -> None:
+        attrs = {key: np.asarray(value).tolist() for key, value in found.attrs.items()}
+        numbers = isinstance(found, h5py.Dataset)
+        held[name] = attrs, (found.shape, found.dtype, found[()].tobytes()) if numbers else None
+
+    with h5py.File(io.BytesIO(content)) as root:
+        see("", root)
+        root.visititems(see)
+    return held
+
+
+@pytest.mark.parametrize(
+    "file", ["classic.keras", "deep.keras", "classic_bfloat16.keras", "classic.h5", "deep.h5"]
+)
+def test_what_is_written_has_the_very_tree_that_keras_wrote(file: str, tmp_path: Path) -> None:
+    """Groups, datasets, attributes and their order; the JSON of an `.h5` says less."""
+    theirs = FOLDER / "keras_3.15.1" / file
+    write_keras(read_keras(theirs), tmp_path / file)
+    expected, came = tree(theirs), tree(tmp_path / file)
+    configs = [
+        {key: json.loads(held[""][0].pop(key)) for key in list(held[""][0]) if "config" in key}
+        for held in (expected, came)
+    ]
+    assert came == expected
+    assert list(configs[1]) == list(configs[0])
+    if "model_config" in configs[1]:
+        assert configs[1]["model_config"]["config"]["dtype"] == "float32"
+    if "training_config" in configs[0]:
+        adams = [config["training_config"]["optimizer_config"] for config in configs]
+        assert adams[1]["class_name"] == adams[0]["class_name"]
+        assert adams[1]["config"].items() <= adams[0]["config"].items()
+        assert "optimizer" not in configs[1]["training_config"]
+
+
+@pytest.mark.parametrize("file", ["functional.keras", "classic.weights.h5"])
+def test_what_is_left_out_of_the_tree_has_no_weights(file: str, tmp_path: Path) -> None:
+    """The input of a functional model; of weights alone, the layers that are not known."""
+    theirs = FOLDER / "keras_3.15.1" / file
+    write_keras(read_keras(theirs), tmp_path / file)
+    expected, came = tree(theirs), tree(tmp_path / file)
+    left_out = set(expected) - set(came)
+    assert {name.split("/")[1] for name in left_out} <= {"input_layer", "dropout"}
+    assert came == {name: held for name, held in expected.items() if name not in left_out}
+
+
+def test_an_archive_says_who_wrote_it_and_when_as_keras_does(tmp_path: Path) -> None:
+    """The same members in the same order, and a date in the same form."""
+    theirs, ours = FOLDER / "keras_3.15.1" / "classic.keras", tmp_path / "x.keras"
+    write_keras(read_keras(theirs), ours)
+    told = []
+    for path in (theirs, ours):
+        with zipfile.ZipFile(path) as archive:
+            metadata = json.loads(archive.read("metadata.json"))
+            date = datetime.strptime(metadata.pop("date_saved"), "%Y-%m-%d@%H:%M:%S")
+            told.append((archive.namelist(), metadata))
+            config = json.loads(archive.read("config.json"))
+    assert config["config"]["dtype"] == "float32"
+    assert told[1] == told[0]
+    assert abs((datetime.now() - date).total_seconds()) < 3600
 
 
 @KERAS_3_FILES

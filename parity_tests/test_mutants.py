@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from parity_tests.mutants import Mutant, Result, explained, stands_in_source, table, unexplained
+from parity_tests.mutants import (
+    Mutant,
+    Result,
+    explained,
+    stands_in_source,
+    status_of,
+    table,
+    unexplained,
+)
 
 KNOWN = explained()
 SOURCE = """
@@ -60,6 +68,12 @@ def test_a_survivor_that_is_not_listed_is_told() -> None:
     """The listed one is not."""
     listed, new = (Mutant("a.py", "f", "x", text) for text in ("y", "z"))
     assert unexplained([listed, new], {listed: "because"}) == [new]
+
+
+def test_a_mutant_whose_process_failed_is_not_told_as_caught() -> None:
+    """mutmut calls it a timeout, as one that never ended."""
+    told = {1: "killed", -24: "timeout", 255: "timeout"}
+    assert [status_of(code, told) for code in told] == ["killed", "timeout", "not run"]
 
 
 def test_the_score_counts_what_anything_noticed() -> None:

@@ -26,6 +26,7 @@ from torch_impl.keras_files.saved_model import read_checkpoint, read_saved_model
 from torch_impl.keras_files.tensor_bundle import TensorBundle
 
 KERAS_2 = Path(__file__).parent / "keras_files" / "saved_model_keras_2_15"
+KERAS_3 = KERAS_2.with_name("saved_model_keras_3_15")
 
 
 def bits(tensor: Tensor) -> tuple[str, tuple[int, ...], bytes]:
@@ -56,6 +57,31 @@ CHAIN = (
 """What `keras_ref.files` trains, as its serving function tells it."""
 
 
+def check_export(folder: Path, told: dict[str, Any], dtype: str) -> None:
+    """Weights bit for bit, the chain of layers, and a note on each thing that is not there."""
+    came = read_saved_model(folder)
+    check_bits(came, told, optimizer=False)
+    assert came.network is not None
+    assert (came.network.in_features, came.network.layers) == (5, CHAIN)
+    assert came.optimizer is None
+    assert came.format.startswith("SavedModel (TensorFlow 2.")
+    assert "no Dropout" in came.notes[0]
+    assert any("another dtype" in note for note in came.notes) == (dtype != "float32")
+
+
+def check_checkpoint(folder: Path, told: dict[str, Any], api: str) -> None:
+    """By prefix, by the index's name and, the only or latest, by folder."""
+    prefix = folder / ("x" if api == "write" else "x-1")
+    for path in (prefix, prefix.with_name(prefix.name + ".index"), folder):
+        came = read_checkpoint(path)
+        check_bits(came, told, optimizer=True)
+        assert came.network is None
+        assert came.notes == (
+            "a checkpoint does not say which network its weights are of",
+            "it does not say Adam's beta_1, beta_2, epsilon: Keras's default was assumed",
+        )
+
+
 @pytest.mark.parametrize(
     ("kind", "dtype"),
     [
@@ -72,14 +98,7 @@ def test_an_export_of_todays_keras_is_read(
 ) -> None:
     """`model.export`: weights bit for bit, the chain of layers, and a note on Dropout."""
     told = keras.call("files.export_saved_model", str(tmp_path / "x"), kind, dtype)
-    came = read_saved_model(tmp_path / "x")
-    check_bits(came, told, optimizer=False)
-    assert came.network is not None
-    assert (came.network.in_features, came.network.layers) == (5, CHAIN)
-    assert came.optimizer is None
-    assert came.format.startswith("SavedModel (TensorFlow 2.")
-    assert "no Dropout" in came.notes[0]
-    assert any("another dtype" in note for note in came.notes) == (dtype != "float32")
+    check_export(tmp_path / "x", told, dtype)
 
 
 @TENSORFLOW_FILES
@@ -110,12 +129,7 @@ def test_a_checkpoint_of_todays_keras_is_read(
 ) -> None:
     """Weights and Adam's state bit for bit; by prefix and, the only or latest, by folder."""
     told = keras.call("files.write_checkpoint", str(tmp_path / "x"), kind, dtype, api)
-    prefix = tmp_path / ("x" if api == "write" else "x-1")
-    for path in (prefix, prefix.with_name(prefix.name + ".index"), tmp_path):
-        came = read_checkpoint(path)
-        check_bits(came, told, optimizer=True)
-        assert came.network is None
-        assert any("Keras's default was assumed" in note for note in came.notes)
+    check_checkpoint(tmp_path, told, api)
 
 
 @pytest.mark.parametrize(
@@ -193,9 +207,9 @@ def test_another_network_is_refused_by_name(
             read_checkpoint(tmp_path / "checkpoint")
 
 
-def keras_2(case: str) -> dict[str, Any]:
-    """What the Keras 2 files hold, as `keras_ref.files` tells it."""
-    rows = json.loads((KERAS_2 / "expected.json").read_text())
+def told_of(folder: Path, case: str) -> dict[str, Any]:
+    """What a committed file holds, as `keras_ref.files` tells it."""
+    rows = json.loads((folder / "expected.json").read_text())
     told: dict[str, Any] = {"weights": {}, "momentum": {}, "velocity": {}, "shapes": {}}
     for key, row in rows.items():
         if key.startswith(f"{case}/"):
@@ -210,10 +224,53 @@ def keras_2(case: str) -> dict[str, Any]:
     return told
 
 
+@pytest.mark.parametrize("case", ["sequential", "functional", "functional_bfloat16"])
+def test_a_committed_export_of_keras_3_is_read(case: str) -> None:
+    """As one of today's Keras, where there is no Keras."""
+    dtype = json.loads((KERAS_3 / "manifest.json").read_text())["cases"][case]["dtype"]
+    check_export(KERAS_3 / case, told_of(KERAS_3, case), dtype)
+
+
+def test_a_committed_saved_model_of_keras_3_is_read_with_its_optimizer() -> None:
+    """`tf.saved_model.save`: Adam's state bit for bit, and the assumption that a note names."""
+    came = read_saved_model(KERAS_3 / "trained")
+    check_bits(came, told_of(KERAS_3, "trained"), optimizer=True)
+    assert came.network == Network(5, CHAIN, "sequential")
+    assert [note for note in came.notes if "Adam's beta_1" in note] == [
+        "it does not say Adam's beta_1, beta_2, epsilon: Keras's default was assumed"
+    ]
+
+
+def test_the_variables_of_a_saved_model_are_a_checkpoint() -> None:
+    """Its root is the model itself, and its optimizer is inside."""
+    came = read_checkpoint(KERAS_3 / "trained" / "variables" / "variables")
+    check_bits(came, told_of(KERAS_3, "trained"), optimizer=True)
+
+
+@pytest.mark.parametrize("case", ["checkpoint", "checkpoint_bfloat16"])
+def test_a_committed_checkpoint_of_keras_3_is_read(case: str) -> None:
+    """As one of today's Keras, where there is no Keras."""
+    api = json.loads((KERAS_3 / "manifest.json").read_text())["cases"][case]["api"]
+    check_checkpoint(KERAS_3 / case, told_of(KERAS_3, case), api)
+
+
+@pytest.mark.parametrize(
+    ("case", "optimizer"), [("checkpoint_sgd", "sgd"), ("checkpoint_of_no_step", "adam")]
+)
+def test_a_committed_checkpoint_without_adams_state_says_why(case: str, optimizer: str) -> None:
+    """Of another optimizer, or before the first step."""
+    came = read_checkpoint(KERAS_3 / case)
+    check_bits(came, told_of(KERAS_3, case), optimizer=False)
+    assert came.optimizer is None
+    assert came.notes[-1] == (
+        f"its optimizer '{optimizer}' has made no step or is not Adam: not read"
+    )
+
+
 def test_a_saved_model_of_keras_2_is_read() -> None:
     """`keras_metadata.pb` tells all: Dropout's rate and seed, Adam's betas, the version."""
     came = read_saved_model(KERAS_2 / "functional")
-    check_bits(came, keras_2("functional"), optimizer=True)
+    check_bits(came, told_of(KERAS_2, "functional"), optimizer=True)
     layers = (
         Layer("Dense", "hidden", 3, "relu"),
         Layer("Dropout", "drop", rate=0.25, seed=7),
@@ -230,10 +287,10 @@ def test_a_saved_model_of_keras_2_is_read() -> None:
 
 def test_checkpoints_of_keras_2_are_read() -> None:
     """Of its Adam and of its legacy Adam, whose betas are variables."""
-    check_bits(read_checkpoint(KERAS_2 / "trained"), keras_2("trained"), optimizer=True)
+    check_bits(read_checkpoint(KERAS_2 / "trained"), told_of(KERAS_2, "trained"), optimizer=True)
     for path in (KERAS_2 / "weights_legacy_adam", KERAS_2):  # the latest, says `checkpoint`
         came = read_checkpoint(path)
-        check_bits(came, keras_2("weights_legacy_adam"), optimizer=True)
+        check_bits(came, told_of(KERAS_2, "weights_legacy_adam"), optimizer=True)
         assert came.optimizer is not None
         assert came.optimizer.beta_2 == float(np.float32(0.99))
 

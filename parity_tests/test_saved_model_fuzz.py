@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,7 @@ from parity_tests.bundle_writer import (
 from parity_tests.hostile import SECONDS, good_saved_model
 from parity_tests.keras_process import KerasProcess
 from parity_tests.reference import TENSORFLOW_FILES
-from parity_tests.test_saved_model import bits
+from parity_tests.test_saved_model import KERAS_3, bits
 from torch_impl.keras_files.contents import Contents, KerasFileError
 from torch_impl.keras_files.saved_model import read_saved_model
 from torch_impl.keras_files.sorted_table import read_table
@@ -158,6 +159,15 @@ def bits_of(came: Contents) -> list[tuple[str, tuple[int, ...], bytes]]:
 def test_nothing_but_a_keras_file_error_comes_of_any_change(kind: str, tmp_path: Path) -> None:
     """200 changes each of a good SavedModel: refused, or read with the very weights."""
     fuzz(good_saved_model(tmp_path), CHANGES[kind], 200)
+
+
+@pytest.mark.parametrize("case", ["functional_bfloat16", "trained"])
+def test_nothing_but_a_keras_file_error_comes_of_a_changed_export(
+    case: str, tmp_path: Path
+) -> None:
+    """30 changes each of what Keras 3 wrote, where the layers come from the function."""
+    folder = Path(shutil.copytree(KERAS_3 / case, tmp_path / case))
+    fuzz(folder, CHANGES["saved_model.pb"], 30)
 
 
 @TENSORFLOW_FILES

@@ -21,6 +21,7 @@ from parity_tests.hostile import (
     good_saved_model,
     refused,
 )
+from torch_impl.keras_files.object_graph import GRAPH_KEY, SUPPORTED
 from torch_impl.keras_files.saved_model import read_checkpoint, read_saved_model
 
 
@@ -86,14 +87,16 @@ def test_a_checkpoint_made_here_is_read(tmp_path: Path) -> None:
         (put(3, ({"kernel": 4}, "")), {}, "two layers have a weight dense/kernel"),
         (put(3, ({"kernel": 5}, "")), {}, "its kernel is dense/bias"),
         (put(3, ({"kernel": 2}, "")), {}, "the variable '' is no kernel"),
-        (put(3, ({"bias": 5}, "")), {}, "has dense/bias; expected kernel and bias"),
+        (put(3, ({"bias": 5}, "")), {},
+         "layer 1: has dense/bias; expected kernel and bias of one Dense layer$"),
         (put(2, ({"kernel": 6, "bias": 5}, "")), {}, "has dense_1/kernel, dense/bias"),
         (put(3, ({"layer-0": 2}, "")), {}, "layer 1 is a model itself"),
         (put(3, ({"kernel": 6, "gamma": 7}, ""), ({}, "norm/gamma")), {"norm/gamma": (3,)},
          "layer 1 has a variable 'norm/gamma'"),
         (MODEL, {"dense_1/kernel": (4, 1)}, r"has shape \(4, 1\); expected \(3, units\)"),
         (MODEL, {"dense/bias": (4,)}, r"dense/bias has shape \(4,\); expected \(3,\)"),
-        (MODEL, {"dense/kernel": (2, 3, 1)}, r"has shape \(2, 3, 1\)"),
+        (MODEL, {"dense/kernel": (2, 3, 1)},
+         r"has shape \(2, 3, 1\); expected \(inputs, units\): supported"),
         ([], {}, "has no nodes"),
     ],
 )  # fmt: skip
@@ -105,11 +108,42 @@ def test_an_object_graph_that_is_no_chain_of_dense_layers_is_refused(
     refused(lambda: read_checkpoint(prefix), match)
 
 
+def test_a_checkpoint_of_the_model_itself_is_read(tmp_path: Path) -> None:
+    """Its root is the model, which holds its layers and no other model."""
+    nodes = put(0, ({"layer-0": 2, "layer-1": 3}, ""))
+    assert set(read_checkpoint(write_model(tmp_path / "x", nodes)).weights) == set(SIZES)
+
+
 def test_graphs_that_run_in_circles_end(tmp_path: Path) -> None:
     """Keras 2 itself writes a root that holds itself."""
     nodes = put(0, ({"model": 1, "root": 0, "layer": 2}, ""))
     nodes[2] = {"kernel": 4, "bias": 5, "self": 2}, ""
+    nodes[3] = {"kernel": 6, "before": 2}, ""
     assert set(read_checkpoint(write_model(tmp_path / "x", nodes)).weights) == set(SIZES)
+
+
+STATE = "drop/seed_generator/seed_generator_state"
+
+
+def with_dropout(**held: int) -> Any:
+    """The model with a layer between, which holds some variables."""
+    model = {"layer-0": 2, "layer-1": 7, "layer-2": 3}, ""
+    return put(1, model, (held, ""), ({}, STATE), ({}, "norm/gamma"))
+
+
+def test_a_dropouts_state_is_no_weight(tmp_path: Path) -> None:
+    """It is where its random numbers were; what else a layer holds is refused."""
+    sizes = {STATE: (2,), "norm/gamma": (3,)}
+    good = write_model(tmp_path / "x", with_dropout(seed=8), **sizes)
+    assert set(read_checkpoint(good).weights) == set(SIZES)
+    for held in ({"seed": 8, "gamma": 9}, {"gamma": 9, "seed": 8}):
+        bad = write_model(tmp_path / "y", with_dropout(**held), **sizes)
+        refused(
+            lambda bad=bad: read_checkpoint(bad),  # type: ignore[misc]
+            f"^{bad}: {GRAPH_KEY}: layer 1 has a variable 'norm/gamma'; {SUPPORTED}$".replace(
+                "(", "."
+            ).replace(")", "."),
+        )
 
 
 @pytest.mark.slow
@@ -160,7 +194,7 @@ def test_a_folder_of_variables_elsewhere_is_not_read(folder: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "line", ["../trained", "/etc/passwd", "sub/trained", "..", "C:trained", "\\\\x", ""]
+    "line", [".", "../trained", "/etc/passwd", "sub/trained", "..", "C:trained", "\\\\x", ""]
 )
 def test_a_latest_checkpoint_elsewhere_is_refused(line: str, prefix: Path) -> None:
     """The file `checkpoint` may name a prefix beside it only."""
@@ -168,7 +202,11 @@ def test_a_latest_checkpoint_elsewhere_is_refused(line: str, prefix: Path) -> No
     state.write_text('model_checkpoint_path: "trained"\n')
     assert read_checkpoint(prefix.parent).weights
     state.write_text(f'model_checkpoint_path: "{line}"\n')
-    refused(lambda: read_checkpoint(prefix.parent), "names no checkpoint of this folder")
+    refused(
+        lambda: read_checkpoint(prefix.parent),
+        f"^{state}: names no checkpoint of this folder; expected one line "
+        'model_checkpoint_path: "PREFIX", without a path$',
+    )
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no pipes")
@@ -195,7 +233,11 @@ def test_what_is_no_saved_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "saved_model.pb").write_bytes(b"")
     refused(lambda: read_saved_model(tmp_path), "has 0 graphs tagged 'serve'; expected 1")
     refused(lambda: read_checkpoint(tmp_path / "missing"), "missing.index: cannot be opened")
-    refused(lambda: read_checkpoint(tmp_path), "holds 0 checkpoints")
+    refused(
+        lambda: read_checkpoint(tmp_path),
+        f"^{tmp_path}: holds 0 checkpoints .PREFIX.index. and no file 'checkpoint' that names the "
+        "latest; expected one, or the prefix itself$",
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from parity_tests.bundle_writer import (
@@ -15,6 +16,7 @@ from parity_tests.bundle_writer import (
     repacked,
     table,
     varint,
+    write_bundle,
 )
 from parity_tests.hostile import (
     data_of,
@@ -23,6 +25,7 @@ from parity_tests.hostile import (
     refused,
 )
 from torch_impl.keras_files.contents import KerasFileError
+from torch_impl.keras_files.folder import OpenFile, read_whole
 from torch_impl.keras_files.saved_model import read_checkpoint
 from torch_impl.keras_files.tensor_bundle import TensorBundle
 
@@ -108,7 +111,7 @@ def shape(*sizes: int) -> bytes:
         (lie(2, 2, shape(-5, -3)), "dimension 0: is -5"),
         (lie(2, 2, shape(1 << 62, 4)), "dimension 0: is 4611686018427387904"),
         (lie(2, 2, shape(*[1 << 30] * 8)), "expected 7067388259113537318333190002971674063"),
-        (lie(2, 2, shape(*[1] * 20)), "at most 8 of them"),
+        (lie(2, 2, shape(*[1] * 9)), "at most 8 of them"),
         (lie(2, 2, encode([(3, 0, 1)])), "shape: is unknown"),
         (lie(3, 0, 1), "data file 1 of 1"),
         (lie(3, 0, -1), "data file -1 of 1"),
@@ -125,10 +128,14 @@ def shape(*sizes: int) -> bytes:
         (lambda entries: entries.pop(b""), "has no header"),
         (lambda entries: entries.update({b"": encode([(1, 0, 10**6)])}), "1000000 data files"),
         (lambda entries: entries.update({b"": encode([(1, 0, 1), (2, 0, 1)])}), "endianness 1"),
+        (lambda entries: entries.update({b"": encode([(1, 0, 1), (3, 2, encode([(2, 0, 2)]))])}),
+         "header: 1 data files, endianness 0, for readers of version 2 on; expected 1 to 1000"),
+        (lie(4, 0, 2100), "VALUE: 60 bytes from byte 2100 on do not fit into the 2113 of "),
         (lambda entries: entries.update({b"\xff": b""}), "is no UTF-8"),
-        (lambda entries: entries.pop(b"_CHECKPOINTABLE_OBJECT_GRAPH"), "has no _CHECKPOINTABLE"),
+        (lambda entries: entries.pop(b"_CHECKPOINTABLE_OBJECT_GRAPH"),
+         "has no _CHECKPOINTABLE_OBJECT_GRAPH; expected what tf.train.Checkpoint or Keras writes$"),
     ],
-)
+)  # fmt: skip
 def test_a_lie_in_an_index_with_right_checksums_is_refused(
     change: Callable[[dict[bytes, bytes]], None], match: str, prefix: Path
 ) -> None:
@@ -136,6 +143,39 @@ def test_a_lie_in_an_index_with_right_checksums_is_refused(
     index = index_of(prefix)
     index.write_bytes(repacked(index.read_bytes(), change))
     refused(lambda: read_checkpoint(prefix), match)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "code", "longer", "match"),
+    [
+        ((), 7, -1, "GRAPH says {length} characters; {less} came$"),
+        (
+            (1,),
+            7,
+            0,
+            r"is strings of shape \(1,\) and {size} bytes; expected one string of at most",
+        ),
+        (None, 4, 0, r"is torch.uint8 of shape \({size},\) and {size} bytes; expected one string"),
+    ],
+    ids=["shorter", "a-list", "numbers"],
+)
+def test_an_object_graph_that_is_no_text_is_refused(
+    shapes: tuple[int, ...] | None, code: int, longer: int, match: str, prefix: Path
+) -> None:
+    """It is one string, with its length in front of it."""
+    key = b"_CHECKPOINTABLE_OBJECT_GRAPH"
+    length = len(TensorBundle(prefix).text(key.decode()))
+    size = TensorBundle(prefix).entries[key.decode()].size
+
+    def change(entries: dict[bytes, bytes]) -> None:
+        kept = [field for field in decode(entries[key]) or [] if field[0] not in (1, 2, 5)]
+        sizes = (size,) if shapes is None else shapes
+        entries[key] = encode([(1, 0, code), (2, 2, shape(*sizes)), *kept, (5, 0, size + longer)])
+
+    index = index_of(prefix)
+    index.write_bytes(repacked(index.read_bytes(), change))
+    expected = match.format(size=size, length=length, less=length - 1)
+    refused(lambda: read_checkpoint(prefix), expected)
 
 
 def sealed(*rows: bytes, restarts: int = 1) -> bytes:
@@ -156,6 +196,11 @@ def sealed(*rows: bytes, restarts: int = 1) -> bytes:
         ),
         pytest.param(table({b"k" * 1025: b""}), "0 bytes of key shared, 1025 new", id="long-key"),
         pytest.param(table({b"b": b"", b"a": b""}), "the key 'a' is out of order", id="disorder"),
+        pytest.param(
+            table({b"\xffb": b"", b"\xffa": b""}),
+            r"the key '\\\\xffa' is out of order",
+            id="disorder-beyond-utf-8",
+        ),
         pytest.param(bytes(40) + MAGIC, "do not fit|has 0 bytes|checksum", id="zero-footer"),
         pytest.param(b"\xff" * 40 + MAGIC, "varint at byte 0", id="footer-varints"),
         pytest.param(
@@ -166,7 +211,17 @@ def sealed(*rows: bytes, restarts: int = 1) -> bytes:
         pytest.param(b"junk" + table({b"": b""}), "checksum", id="junk-in-front"),
         pytest.param(table({b"": b""}, gap=b"junk"), "its blocks end at byte", id="junk-between"),
         pytest.param(sealed(restarts=1 << 30), "restart points do not fit", id="restarts"),
-        pytest.param(sealed(b"\x05\x01\x00k"), "5 bytes of key shared", id="shared-prefix"),
+        pytest.param(
+            sealed(b"\x01\x01\x00k"),
+            "the entry at byte 0 says 1 bytes of key shared, 1 new and 0 of value; the last key "
+            "has 0, a key at most 1024, and 1 bytes are left$",
+            id="shared-prefix",
+        ),
+        pytest.param(
+            sealed(b"\x00\x01\x02kvv", b"\x00\x01\x05lv"),
+            "the entry at byte 6 says 0 bytes of key shared, 1 new and 5 of value",
+            id="value-of-the-next-entry",
+        ),
         pytest.param(
             sealed(b"\x00\x01\xff\xff\xff\xff\x0fk"), "4294967295 of value", id="value-length"
         ),
@@ -193,6 +248,49 @@ def test_a_table_that_tensorflow_does_not_write_is_refused(
     """Compressed, disordered, endless or no table at all."""
     index_of(prefix).write_bytes(content)
     refused(lambda: read_checkpoint(prefix), match)
+
+
+DTYPES = {
+    1: "f4", 2: "f8", 3: "i4", 4: "u1", 5: "i2", 6: "i1", 9: "i8", 17: "u2", 19: "f2", 22: "u4",
+    23: "u8",
+}  # fmt: skip
+"""tensorflow/core/framework/types.proto to NumPy."""
+
+
+@pytest.mark.parametrize("code", DTYPES)
+def test_a_tensor_of_every_dtype_is_read_bit_for_bit(code: int, tmp_path: Path) -> None:
+    """Scalars, empty tensors and two axes."""
+    draw = np.random.default_rng(code)
+    told = {}
+    for size in ((), (0, 4), (2, 3)):
+        raw = draw.bytes(int(np.prod(size)) * np.dtype(DTYPES[code]).itemsize)
+        told[f"of {size}"] = np.frombuffer(raw, DTYPES[code]).reshape(size)
+    rows = {name: (code, value.shape, value.tobytes()) for name, value in told.items()}
+    write_bundle(tmp_path / "x", rows)
+    bundle = TensorBundle(tmp_path / "x")
+    for name, value in told.items():
+        came = bundle.tensor(name).numpy()
+        assert (came.dtype, came.shape) == (value.dtype, value.shape)
+        assert came.tobytes() == value.tobytes()
+
+
+def test_a_file_gives_exactly_the_bytes_that_are_wanted(tmp_path: Path) -> None:
+    """All that it holds, and no part of what it does not."""
+    path = tmp_path / "x"
+    path.write_bytes(b"abcde")
+    assert read_whole(tmp_path, path, 5) == b"abcde"
+    file = OpenFile(tmp_path, path)
+    assert [file.read(*part) for part in ((1, 3), (0, 5), (5, 0), (2, 0))] == [
+        b"bcd", b"abcde", b"", b"",
+    ]  # fmt: skip
+    for offset, size in ((3, 3), (-1, 1), (1, -1), (6, 1), (-5, 5)):
+        with pytest.raises(KerasFileError) as caught:
+            file.read(offset, size)
+        assert str(caught.value) == (
+            f"{path}: bytes {offset} to {offset + size} are wanted; the file has 5"
+        )
+    file.close()
+    refused(lambda: read_whole(tmp_path, path, 4), f"^{path}: has 5 bytes; expected at most 4$")
 
 
 def test_a_tensor_larger_than_the_limit_is_refused_unread(prefix: Path) -> None:

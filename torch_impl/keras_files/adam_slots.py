@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch_impl.keras_files.checkpoint_layers import check_shape
 from torch_impl.keras_files.contents import AdamState, KerasFileError
 from torch_impl.keras_files.object_graph import ObjectGraph
 from torch_impl.keras_files.tensor_bundle import TensorBundle
+from torch_impl.keras_files.weights_h5 import is_adam
 
 __all__ = ["read_adam"]
 
@@ -46,8 +46,10 @@ def read_adam(
     name, momentum, velocity = _slots(graph, optimizer, weights)
     if not momentum:
         return None, [f"its optimizer {name[:80]!r} has made no step or is not Adam: not read"]
-    if not re.fullmatch(r"adam(_\d+)?", name, re.IGNORECASE):
+    if not is_adam(name):
         return None, [f"its optimizer is called {name[:80]!r}; only Adam's state is read"]
+    if untrained := [weight for weight in weights if weight not in momentum]:
+        return None, [f"its Adam does not train {_some(untrained)}: not read"]
     children = graph.nodes[optimizer].children
     if (config or {}).get("amsgrad") or graph.items(children.get("_velocity_hats")):
         return None, ["its optimizer is Adam with amsgrad, which is not supported"]

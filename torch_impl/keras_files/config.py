@@ -34,8 +34,7 @@ def parsed_json(text: str | bytes, where: str) -> dict[str, Any]:
             raise ValueError(f"{len(text)} characters")
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        reason = str(error) or "nested too deeply"
-        raise KerasFileError(f"{where}: is no JSON ({reason[:200]})") from None
+        raise KerasFileError(f"{where}: is no JSON ({str(error)[:200]})") from None
     if not isinstance(value, dict):
         raise KerasFileError(f"{where}: is {type(value).__name__}; expected an object")
     return value

@@ -325,7 +325,7 @@ class _Reader:
             (0, bytes([0, 0, 64, 0])): torch.int64,
             (0, bytes([0, 0, 32, 0])): torch.int32,
         }
-        if kind in (0, 1) and not bits & 1:
+        if (kind == 1 and not bits & 1) or (kind == 0 and bits & 9 == 8):  # 8: signed
             dtype = numbers.get((kind, bytes(body[8 : 8 + (12 if kind else 4)])))
             if dtype is not None and dtype.itemsize == size:
                 return _Datatype("number", size, dtype)

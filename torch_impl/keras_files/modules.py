@@ -84,8 +84,7 @@ def module_from(contents: Contents) -> FraudClassifier | KerasNetwork:
         if _is_fraud_classifier(network):
             dropout = next((layer for layer in network.layers if layer.kind == "Dropout"), None)
             first = next(layer for layer in network.layers if layer.kind == "Dense")
-            rate = 0.0 if dropout is None else dropout.rate
-            model = FraudClassifier(network.in_features, first.units, rate, dtype=dtype)
+            model = FraudClassifier(network.in_features, first.units, 0.0, dtype=dtype)
             if dropout is not None:
                 model.dropout = _dropout(dropout)
             model.keras_network = network
@@ -175,17 +174,19 @@ def with_network(contents: Contents, dropout: float) -> Contents:
     if contents.network is not None:
         return contents
     names = list(dict.fromkeys(name.rpartition("/")[0] for name in contents.weights))
+    shapes = {name: tuple(t.shape) for name, t in contents.weights.items()}
     layers: list[Layer] = []
+    width = 0
     for i, name in enumerate(names):
-        units = contents.weights[f"{name}/kernel"].shape[-1]
+        # No Dense layer has a kernel of another shape: the comparison below tells.
+        inputs, units = (*shapes.get(f"{name}/kernel", ()), 0, 0)[:2]
+        width = width or inputs
         last = i == len(names) - 1
         bias = f"{name}/bias" in contents.weights
         layers.append(Layer("Dense", name, units, "sigmoid" if last else "relu", bias))
         if len(names) == 2 and not last:
             layers.append(Layer("Dropout", "dropout", rate=dropout))
-    first = contents.weights[f"{names[0]}/kernel"]
-    network = Network(first.shape[0] if first.ndim == 2 else 1, tuple(layers))
-    shapes = {name: tuple(t.shape) for name, t in contents.weights.items()}
+    network = Network(width, tuple(layers))
     if shapes != network.weight_shapes():
         raise ValueError(f"weights {shapes} are no chain of Dense layers")
     note = (

@@ -6,7 +6,6 @@ import mmap
 import os
 import stat
 import struct
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,6 +20,7 @@ from torch_impl.keras_files.tensors import read_tensors
 from torch_impl.keras_files.weights_h5 import (
     adam_from,
     dense_groups,
+    is_adam,
     named_weights,
     optimizer_tensors,
 )
@@ -95,7 +95,7 @@ def _read_weights(root: Group, where: str) -> Contents:
     group = root.group("optimizer/vars")
     name = "adam" if group is None else group.attrs.get("name", "adam")
     tensors = optimizer_tensors(root, where)
-    if not str(name).startswith("adam"):
+    if not is_adam(str(name)):
         note = f"its optimizer is {str(name)[:80]}; only Adam's state is read"
         return Contents(weights, None, None, ".weights.h5", None, (note,))
     optimizer, notes = adam_from(tensors, weights, {})
@@ -113,23 +113,24 @@ def _checked(found: Contents, where: str) -> Contents:
         faults.append(f"weights are {', '.join(sorted(dtypes))}; expected one float type")
     if found.network is not None and found.weights.keys() != expected.keys():
         faults.append(f"weights are {', '.join(found.weights)}; expected {', '.join(expected)}")
-    slots = {}
+    shapes = {name: tuple(t.shape) for name, t in found.weights.items()} | expected
+    rows = [(name, tensor, shapes[name]) for name, tensor in found.weights.items()]
     if found.optimizer is not None:
-        slots = {f"momentum of {n}": t for n, t in found.optimizer.momentum.items()}
-        slots |= {f"velocity of {n}": t for n, t in found.optimizer.velocity.items()}
+        for kind in ("momentum", "velocity"):
+            slots = getattr(found.optimizer, kind)
+            rows += [(f"{kind} of {name}", t, shapes[name]) for name, t in slots.items()]
         if not 0 <= found.optimizer.iterations < 2**53:
             faults.append(f"the optimizer made {found.optimizer.iterations} steps")
-    for name, tensor in {**found.weights, **slots}.items():
-        shape = expected.get(name, tensor.shape)
-        if tuple(tensor.shape) != tuple(shape):
-            faults.append(f"{name} has shape {tuple(tensor.shape)}; expected {tuple(shape)}")
+    for name, tensor, shape in rows:
+        if tuple(tensor.shape) != shape:
+            faults.append(f"{name} has shape {tuple(tensor.shape)}; expected {shape}")
         bad = ~torch.isfinite(tensor)
         if bool(bad.any()):
             at = tuple(bad.nonzero()[0].tolist())
             faults.append(f"{name} is not finite in {int(bad.sum())} places, first at {at}")
     if faults:
         raise KerasFileError(f"{where}: " + "; ".join(faults)[:1000])
-    return replace(found, format=found.format or "Keras file")
+    return found
 
 
 def _mapped(path: Path) -> memoryview:

@@ -72,8 +72,8 @@ def read_serving(
                 waiting.append(node)
 
     def variable(argument: int) -> int:
-        node = pairs.get(bound[argument - 1], -1) if argument > 0 else -1
-        if node < 0 or graph.nodes[node].key is None:
+        node = pairs.get(bound[argument - 1])  # argument 0 is the input, which is no weight
+        if node is None or graph.nodes[node].key is None:
             raise KerasFileError(f"{meta.where}: argument {argument} of {name} is no variable")
         return node
 

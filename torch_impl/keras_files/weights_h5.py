@@ -17,7 +17,7 @@ from torch_impl.keras_files.config import SUPPORTED
 from torch_impl.keras_files.contents import AdamState, KerasFileError, Network
 from torch_impl.keras_files.hdf5 import Dataset, Group
 
-__all__ = ["adam_from", "dense_groups", "named_weights", "optimizer_tensors"]
+__all__ = ["adam_from", "dense_groups", "is_adam", "named_weights", "optimizer_tensors"]
 
 _GROUP = re.compile(r"(dense|dropout|activation|input_layer)(?:_(\d+))?")
 _NO_WEIGHTS = ("dropout", "activation", "input_layer")
@@ -90,6 +90,14 @@ def optimizer_tensors(root: Group, where: str) -> list[Tensor]:
     """`optimizer/vars/0`, `1`, …; empty where there is none."""
     group = root.group("optimizer")
     return [] if group is None else _numbered(group, f"{where}: optimizer")
+
+
+def is_adam(name: str) -> bool:
+    """Whether an optimizer's name is one that Keras gives an Adam (adam, adam_1, Adam).
+
+    AdamW's (`adam_w`) and Adamax's variables have Adam's shapes and another meaning.
+    """
+    return re.fullmatch(r"adam(_\d+)?", name, re.IGNORECASE) is not None
 
 
 def adam_from(
