@@ -381,7 +381,9 @@ def test_datasets_that_share_their_bytes_are_refused() -> None:
     refused(lambda: read_hdf5(bytes(content), "file"), f"^{re.escape(error)}$")
 
 
-@pytest.mark.parametrize("dtype", ["i1", "i2", "u2", "u4", "u8", ">f4", "c8", "S4", "V4"])
+@pytest.mark.parametrize(
+    "dtype", ["i1", "i2", "u2", "u4", "u8", ">i4", ">i8", ">f4", "c8", "S4", "V4"]
+)
 def test_numbers_that_keras_does_not_store_are_refused(dtype: str) -> None:
     """With the path from the root on."""
     content = bytes(made("earliest", lambda root: root.create_dataset("g/c", (2,), dtype)))

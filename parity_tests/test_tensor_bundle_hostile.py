@@ -209,8 +209,22 @@ def sealed(*rows: bytes, restarts: int = 1) -> bytes:
             id="footer-handles",
         ),
         pytest.param(b"junk" + table({b"": b""}), "checksum", id="junk-in-front"),
-        pytest.param(table({b"": b""}, gap=b"junk"), "its blocks end at byte", id="junk-between"),
+        pytest.param(
+            table({b"": b""}, gap=b"junk"),
+            "index: its blocks end at byte 47; expected 51$",
+            id="junk-between",
+        ),
         pytest.param(sealed(restarts=1 << 30), "restart points do not fit", id="restarts"),
+        pytest.param(
+            sealed(restarts=(1 << 32) - 1),
+            "4294967295 restart points do not fit",
+            id="restarts-max",
+        ),
+        pytest.param(
+            sealed(b"\x00\x01\x00k", b"\x00\x01\x00k"),
+            "the key 'k' is out of order",
+            id="key-twice",
+        ),
         pytest.param(
             sealed(b"\x01\x01\x00k"),
             "the entry at byte 0 says 1 bytes of key shared, 1 new and 0 of value; the last key "
@@ -230,7 +244,12 @@ def sealed(*rows: bytes, restarts: int = 1) -> bytes:
         ),
         pytest.param(sealed(b"\x00\x81"), "varint at byte 1", id="cut-varint"),
         pytest.param(table({}, block=b"\0"), "has 1 bytes; expected 4 or more", id="short-block"),
-        pytest.param(b"", "does not end like an index", id="empty"),
+        pytest.param(
+            b"",
+            "index: does not end like an index of a TensorFlow checkpoint .48 bytes, the last 8 of "
+            "them 57fb808b247547db.$",
+            id="empty",
+        ),
         pytest.param(b"\0" * 100, "does not end like an index", id="zeros"),
         pytest.param(
             bytes((16 << 20) + 1), "has 16777217 bytes; expected at most 16777216", id="too-large"
