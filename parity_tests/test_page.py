@@ -21,7 +21,7 @@ from parity_tests.reference import RANDOM_STREAM
 from parity_tests.report import row_texts
 from parity_tests.stages import Comparison
 
-pytestmark = [pytest.mark.xdist_group("the page"), RANDOM_STREAM]  # of a whole report
+pytestmark = [pytest.mark.xdist_group("whole reports"), RANDOM_STREAM]
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 ORIGIN = Origin("python -m parity_tests", {"rows": "3,000", "positives": "150"}, {}, {})
@@ -65,8 +65,7 @@ class Strict(HTMLParser):
 
 @pytest.fixture(scope="module")
 def comparison(once: Once) -> Comparison:
-    frame = synthetic(seed=1, rows=3000, positives=150)
-    return Comparison(prepare(frame, seed=3), once, seed=3, trace=True)
+    return Comparison(prepare(synthetic(rows=3000, positives=150)), once, trace=True)
 
 
 @pytest.fixture(scope="module")

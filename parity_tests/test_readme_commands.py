@@ -35,9 +35,9 @@ class Run(NamedTuple):
 _AGREE = "The frameworks agree in all "
 
 HERE = {
-    "python -m parity_tests": Run("synthetic (seed 0): 600 rows, 60 positives"),
-    "python -m parity_tests --csv creditcard.csv": Run("creditcard.csv: 600 rows, 60 positives"),
-    "python -m parity_tests --download": Run("/creditcard.csv: 600 rows, 60 positives"),
+    "python -m parity_tests": Run("synthetic (seed 0): 3,000 rows, 150 positives"),
+    "python -m parity_tests --csv creditcard.csv": Run("creditcard.csv: 3,000 rows, 150 positives"),
+    "python -m parity_tests --download": Run("/creditcard.csv: 3,000 rows, 150 positives"),
     "python -m parity_tests --epochs 10": Run("fit, 10 epochs"),
     "python -m parity_tests --json report.json": Run(_AGREE, leaves=("report.json",)),
     "python -m parity_tests --html report.html": Run(_AGREE, leaves=("report.html",)),
@@ -73,7 +73,7 @@ def test_what_runs_a_command_elsewhere_is_there(place: str) -> None:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that the README speaks of, and a cache that has the download."""
-    few = partial(data.synthetic, rows=600, positives=60)
+    few = partial(data.synthetic, rows=3000, positives=150)
     few().to_csv(tmp_path / "creditcard.csv", index=False)
     example = ROOT / "parity_tests" / "keras_files" / "keras_2.15.0" / "classic.h5"
     shutil.copy(example, tmp_path / "old_model.h5")
@@ -89,7 +89,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("the readme's commands")
+@pytest.mark.xdist_group("whole reports")
 @pytest.mark.parametrize(
     "command",
     [
