@@ -10,7 +10,6 @@ import pytest
 from data import Prepared, prepare, synthetic
 from parity_tests.agreement import StageResult
 from parity_tests.keras_process import KerasProcess
-from parity_tests.recorded_case import compare_exactly
 from parity_tests.reference import EPOCH_LOSS, RANDOM_STREAM, STEPS_PER_EPOCH
 from parity_tests.training_pair import compare_one_step, compare_runs, torch_fit, yardsticks
 from torch_impl import oversample, prior_log_odds
@@ -119,18 +118,6 @@ def test_a_whole_run_agrees(
 def runs() -> dict[str, Any]:
     """Keras's runs and the float64 ones, each needed by both paths."""
     return {}
-
-
-def test_variables_made_before_the_first_step_change_no_bit(
-    prepared: Prepared, keras: KerasProcess
-) -> None:
-    """Of the weights after each epoch, the moments or the history: a plain `fit` gives the same."""
-    data = prepared.train.features[:1000], prepared.train.labels[:1000]
-    early, plain = (
-        keras.call("training.fit", *data, seed=7, epochs=2, batch_size=128, built=built)
-        for built in (True, False)
-    )
-    assert_agree(compare_exactly({}, early, plain))
 
 
 def test_oversampled_rows_are_the_tutorials(prepared: Prepared, keras: KerasProcess) -> None:

@@ -38,7 +38,7 @@ HERE = {
     "python -m parity_tests": Run("synthetic (seed 0): 3,000 rows, 150 positives"),
     "python -m parity_tests --csv creditcard.csv": Run("creditcard.csv: 3,000 rows, 150 positives"),
     "python -m parity_tests --download": Run("/creditcard.csv: 3,000 rows, 150 positives"),
-    "python -m parity_tests --epochs 10": Run("fit, 10 epochs"),
+    "python -m parity_tests --epochs 10": Run("fit, 3 epochs", "--epochs 3"),
     "python -m parity_tests --json report.json": Run(_AGREE, leaves=("report.json",)),
     "python -m parity_tests --html report.html": Run(_AGREE, leaves=("report.html",)),
     "python -m parity_tests.bench": Run("compiled", "--rounds 1 --epochs 2"),

@@ -74,7 +74,7 @@ def test_wheel_installs_and_imports_in_an_empty_environment(wheel: Path, tmp_pat
     the wheel's requirements are met, with no index to fetch from.
     """
     environment = tmp_path / "empty"
-    venv.create(environment, with_pip=True)
+    venv.create(environment)
     python = environment / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     told = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path)
     site = Path(told.strip())
@@ -83,7 +83,8 @@ def test_wheel_installs_and_imports_in_an_empty_environment(wheel: Path, tmp_pat
             top = file.parts[0]
             if top != ".." and top != "__pycache__" and not (site / top).exists():
                 (site / top).symlink_to(Path(str(distribution.locate_file(top))).resolve())
-    run(python, "-m", "pip", "install", "-q", "--no-index", wheel, cwd=tmp_path)
+    pip = [sys.executable, "-m", "pip", "--python", python]
+    run(*pip, "install", "-q", "--no-index", wheel, cwd=tmp_path)
     program = (
         "import importlib.util, torch, torch_impl\n"
         "for absent in ('tensorflow', 'keras', 'pandas', 'sklearn', 'pytest', 'data'):\n"
