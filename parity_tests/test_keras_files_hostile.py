@@ -460,3 +460,4 @@ def test_an_error_is_one_line_that_cannot_steer_a_terminal(tmp_path: Path) -> No
     with pytest.raises(KerasFileError) as caught:
         read_keras(path)
     assert str(caught.value).isprintable()
+    assert "'first' is a a b\N{REPLACEMENT CHARACTER}[31m; supported" in str(caught.value)

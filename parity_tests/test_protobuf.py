@@ -31,9 +31,14 @@ def test_a_varint_is_read_to_its_end(number: int) -> None:
         (b"", 0, "the varint at byte 0 does not end within 0 bytes and 64 bits"),
         (b"\x01\x80\x80", 1, "the varint at byte 1 does not end within 2 bytes and 64 bits"),
         (b"\x80" * 12, 1, "the varint at byte 1 does not end within 10 bytes and 64 bits"),
+        (
+            b"\x80" * 10 + b"\x00",
+            0,
+            "the varint at byte 0 does not end within 10 bytes and 64 bits",
+        ),
         (b"\xff" * 9 + b"\x02", 0, "the varint at byte 0 does not end within 10 bytes and 64 bits"),
     ],
-    ids=["empty", "cut", "long", "too-large"],
+    ids=["empty", "cut", "long", "a-byte-too-long", "too-large"],
 )
 def test_a_varint_without_end_is_refused(data: bytes, at: int, error: str) -> None:
     """Or one of more than 64 bits."""

@@ -189,9 +189,9 @@ def test_objects_that_hold_each_other_are_gone_through_once(tmp_path: Path) -> N
 def test_what_is_passed_through_is_told_in_the_order_of_the_layers(tmp_path: Path) -> None:
     """By the layers' own names; an Identity of no layer is not told."""
     more = {
-        "net/first/Identity": GraphNode("Identity", ["x"]),
+        "net/block/first/Identity": GraphNode("Identity", ["x"]),
         "net/dense/MatMul": GraphNode(
-            "MatMul", ["net/first/Identity:output:0", "net/dense/Read:value:0"]
+            "MatMul", ["net/block/first/Identity:output:0", "net/dense/Read:value:0"]
         ),
         "Identity": GraphNode("Identity", [OUTPUT]),
     }
