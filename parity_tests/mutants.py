@@ -94,7 +94,7 @@ def explained(path: Path = LIST) -> dict[Mutant, str]:
     }
 
 
-def _functions(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
+def _functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
     for node in tree.body:
         if isinstance(node, ast.ClassDef):
             yield from ((f"{node.name}.{name}", inner) for name, inner in _functions(node))  # type: ignore[arg-type]
@@ -108,8 +108,9 @@ def stands_in_source(mutant: Mutant, root: Path = ROOT) -> bool:
     if not path.exists():
         return False
     source = path.read_text(encoding="utf-8")
+    lines = [line.strip() for line in source.split("\n")]  # whole ones, with a comment at the end
     texts = [
-        "\n".join(line.strip() for line in str(ast.get_source_segment(source, node)).split("\n"))
+        "\n".join(lines[node.lineno - 1 : node.end_lineno])
         for name, node in _functions(ast.parse(source))
         if name == mutant.function
     ]

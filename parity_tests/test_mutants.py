@@ -27,7 +27,7 @@ def first(x):
 class Kept:
     def value(self):
         text = "old"
-        return text
+        return text  # at the end
 """
 
 
@@ -48,12 +48,13 @@ def test_every_listed_survivor_is_explained() -> None:
     [
         (Mutant("room/file.py", "first", "return x + 1", "return x - 1"), True),
         (Mutant("room/file.py", "Kept.value", 'text = "old"\nreturn text', "pass"), True),
+        (Mutant("room/file.py", "Kept.value", "return text  # at the end", "pass"), True),
         (Mutant("room/file.py", "value", 'text = "old"', "pass"), False),
         (Mutant("room/file.py", "first", 'text = "old"', "pass"), False),
         (Mutant("room/file.py", "first", "return x + 2", "return x - 2"), False),
         (Mutant("room/gone.py", "first", "return x + 1", "return x - 1"), False),
     ],
-    ids=["there", "two-lines", "another-function", "elsewhere", "changed", "no-file"],
+    ids=["there", "two-lines", "comment", "another-function", "elsewhere", "changed", "no-file"],
 )
 def test_a_survivor_stands_where_its_function_has_its_text(
     mutant: Mutant, stands: bool, tmp_path: Path
