@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,27 +95,31 @@ def explained(path: Path = LIST) -> dict[Mutant, str]:
     }
 
 
-def _functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
+def _functions(tree: ast.Module | ast.ClassDef) -> Iterator[tuple[str, ast.FunctionDef]]:
     for node in tree.body:
         if isinstance(node, ast.ClassDef):
-            yield from ((f"{node.name}.{name}", inner) for name, inner in _functions(node))  # type: ignore[arg-type]
+            yield from ((f"{node.name}.{name}", inner) for name, inner in _functions(node))
         elif isinstance(node, ast.FunctionDef):
             yield node.name, node
 
 
+@cache
+def _texts(path: Path) -> dict[str, list[str]]:
+    """What each function of a file says, by its name, without indentation."""
+    if not path.exists():
+        return {}
+    source = path.read_text(encoding="utf-8")
+    lines = source.split("\n")
+    texts: dict[str, list[str]] = {}
+    for name, node in _functions(ast.parse(source)):
+        text = "\n".join(line.strip() for line in lines[node.lineno - 1 : node.end_lineno])
+        texts.setdefault(name, []).append(text)
+    return texts
+
+
 def stands_in_source(mutant: Mutant, root: Path = ROOT) -> bool:
     """Whether the function still has the text that the mutant changes."""
-    path = root / mutant.file
-    if not path.exists():
-        return False
-    source = path.read_text(encoding="utf-8")
-    lines = [line.strip() for line in source.split("\n")]  # whole ones, with a comment at the end
-    texts = [
-        "\n".join(lines[node.lineno - 1 : node.end_lineno])
-        for name, node in _functions(ast.parse(source))
-        if name == mutant.function
-    ]
-    return any(mutant.old in text for text in texts)
+    return any(mutant.old in text for text in _texts(root / mutant.file).get(mutant.function, []))
 
 
 def unexplained(survivors: Sequence[Mutant], known: dict[Mutant, str]) -> list[Mutant]:
