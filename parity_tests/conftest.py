@@ -13,8 +13,7 @@ import pytest
 from parity_tests import garbage
 from parity_tests.keras_process import KerasProcess
 from parity_tests.once import Once
-from parity_tests.recorded import FOLDER
-from parity_tests.recording_file import Recordings, read
+from parity_tests.recording_file import FOLDER, Recordings, read
 from parity_tests.reference import reference, unmet
 from parity_tests.selection import (
     LeftOut,
@@ -24,16 +23,6 @@ from parity_tests.selection import (
     needed_packages,
     needs_keras,
 )
-
-try:
-    from hypothesis import settings
-except ModuleNotFoundError:  # the recordings can be proved against without it
-    pass
-else:
-    # The same examples on every run; `--hypothesis-profile=explore` looks for new ones.
-    settings.register_profile("fixed", derandomize=True, deadline=None)
-    settings.register_profile("explore", deadline=None)
-    settings.load_profile("fixed")
 
 _left_out = pytest.StashKey[LeftOut]()
 
@@ -58,13 +47,35 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )  # fmt: skip
 
 
+@pytest.hookimpl(tryfirst=True)  # before Hypothesis chooses one of the profiles
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuses a device that is not there before anything is collected."""
+    """Refuses a device that is not there before anything is collected.
+
+    The main process of pytest-xdist runs no test and loads neither torch nor Hypothesis for it,
+    unless it is asked about them: the workers, who wait for it, start two seconds earlier.
+    """
     config.stash[_left_out] = LeftOut()
-    _share_cores(len(config.getoption("tx", None) or [None]))
-    fault = device_fault(config.getoption("--device"))
+    workers = 0 if hasattr(config, "workerinput") else len(config.getoption("tx", None) or [])
+    if workers:
+        _share_cores(workers)
+        garbage.look_again()
+    if not workers or config.getoption("hypothesis_profile", None):
+        _name_profiles()
+    device = config.getoption("--device")
+    fault = None if device == "cpu" else device_fault(device)
     if fault:
         raise pytest.UsageError(fault)
+
+
+def _name_profiles() -> None:
+    """The same examples on every run; `--hypothesis-profile=explore` looks for new ones."""
+    try:
+        from hypothesis import settings
+    except ModuleNotFoundError:  # the recordings can be proved against without it
+        return
+    settings.register_profile("fixed", derandomize=True, deadline=None)
+    settings.register_profile("explore", deadline=None)
+    settings.load_profile("fixed")
 
 
 def _share_cores(workers: int) -> None:
@@ -72,9 +83,8 @@ def _share_cores(workers: int) -> None:
 
     Threads that wait for each other on the same core were seen to take a tenth of the time.
     """
-    if workers > 1:
-        for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-            os.environ.setdefault(variable, str(max(1, (os.cpu_count() or 1) // workers)))
+    for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ.setdefault(variable, str(max(1, (os.cpu_count() or 1) // workers)))
 
 
 def _asks_no_keras(config: pytest.Config) -> bool:

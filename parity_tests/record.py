@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from parity_tests.keras_process import KerasProcess, KerasUnavailableError
-from parity_tests.recorded import FOLDER, answer_all
-from parity_tests.recording_file import write
+from parity_tests.recorded import answer_all
+from parity_tests.recording_file import FOLDER, write
 
 __all__ = ["main"]
 

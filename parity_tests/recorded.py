@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from parity_tests import recorded_draws, recorded_forward, recorded_training
 from parity_tests.keras_process import KerasProcess
 from parity_tests.recorded_case import Case
 from parity_tests.recording_file import Call, Recordings, digest
 
-__all__ = ["CASES", "FOLDER", "answer_all", "stale"]
-
-FOLDER = Path(__file__).with_name("recordings")
+__all__ = ["CASES", "answer_all", "stale"]
 
 GROUPS: dict[str, dict[str, Case]] = {
     "draws": recorded_draws.CASES,

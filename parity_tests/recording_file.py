@@ -17,7 +17,10 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-__all__ = ["Call", "RecordingError", "Recordings", "digest", "read", "write"]
+__all__ = ["FOLDER", "Call", "RecordingError", "Recordings", "digest", "read", "write"]
+
+FOLDER = Path(__file__).with_name("recordings")
+"""The recordings that are committed."""
 
 _FORMAT = 1
 _INDEX = "index.json"

@@ -14,10 +14,7 @@ from collections.abc import Iterator, Set
 from functools import cache
 from pathlib import Path
 
-import torch
-
-from parity_tests.recorded import FOLDER
-from parity_tests.recording_file import read_index
+from parity_tests.recording_file import FOLDER, read_index
 from parity_tests.reference import reference
 from parity_tests.walls import ALLOWED, ROOT
 
@@ -102,6 +99,8 @@ def keras_line(recorded: bool) -> str:
 
 def device_fault(name: str) -> str | None:
     """Why the torch side cannot run on a device, in one line; None if it can."""
+    import torch  # here, so that a process that only hands out tests is spared a second
+
     try:
         with torch.no_grad():
             works = torch.ones(2, device=name).sum().item() == 2

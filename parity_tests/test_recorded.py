@@ -18,8 +18,8 @@ import pytest
 import torch
 
 from parity_tests.agreement import StageResult
-from parity_tests.recorded import CASES, FOLDER, GROUPS, stale
-from parity_tests.recording_file import RecordingError, Recordings, read
+from parity_tests.recorded import CASES, GROUPS, stale
+from parity_tests.recording_file import FOLDER, RecordingError, Recordings, read
 from parity_tests.selection import device_fault
 from parity_tests.training_pair import torch_compiled_step
 from parity_tests.walls import ROOT

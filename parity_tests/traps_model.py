@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from parity_tests.plain_loop import BATCH_SIZE, SEED, Lab
-from parity_tests.recorded import FOLDER
-from parity_tests.recording_file import read
+from parity_tests.recording_file import FOLDER, read
 from parity_tests.sigmoid import float64_sigmoid
 from torch_impl import FeatureTransform, FraudClassifier
 from torch_impl.keras_random import glorot_uniform, layer_seeds
