@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar, cast, overload
+from typing import Any, overload
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 __all__ = ["KerasAdam"]
-
-
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-
-def _plain(method: _F) -> _F:
-    """A method of torch's without its decorators."""
-    return cast(_F, inspect.unwrap(method))
 
 
 class KerasAdam(Optimizer):
@@ -48,10 +40,10 @@ class KerasAdam(Optimizer):
 
     # torch's own, without the wrapper that loads torch's compiler, which takes a whole second,
     # where one of them is called for the first time in a process.
-    add_param_group = _plain(Optimizer.add_param_group)
-    zero_grad = _plain(Optimizer.zero_grad)
-    state_dict = _plain(Optimizer.state_dict)
-    load_state_dict = _plain(Optimizer.load_state_dict)
+    add_param_group = inspect.unwrap(Optimizer.add_param_group)
+    zero_grad = inspect.unwrap(Optimizer.zero_grad)
+    state_dict = inspect.unwrap(Optimizer.state_dict)
+    load_state_dict = inspect.unwrap(Optimizer.load_state_dict)
 
     def __init__(
         self,
