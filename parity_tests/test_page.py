@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from data import prepare, synthetic
-from parity_tests import torch_side
 from parity_tests.agreement import StageResult, exact, within
 from parity_tests.evidence import Evidence, confusion, gather
 from parity_tests.once import Once
@@ -19,6 +18,7 @@ from parity_tests.origin import Origin
 from parity_tests.page import page
 from parity_tests.reference import RANDOM_STREAM
 from parity_tests.report import row_texts
+from parity_tests.sick_model import make_one_weight_wrong
 from parity_tests.stages import Comparison
 
 pytestmark = [pytest.mark.xdist_group("whole reports"), RANDOM_STREAM]
@@ -86,14 +86,8 @@ def agreeing(results: list[StageResult], evidence: Evidence) -> str:
 @pytest.fixture(scope="module")
 def broken_results(comparison: Comparison, results: list[StageResult]) -> list[StageResult]:
     """The same run, in which one weight of one model is off by 1e-4 of itself."""
-    healthy = torch_side.load_keras_weights
-
-    def faulty(model, weights):
-        healthy(model, weights)
-        model.hidden.weight.data[0, 0] *= 1 + 1e-4
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch_side, "load_keras_weights", faulty)
+        make_one_weight_wrong(patch)
         rows = {result.stage: result for result in comparison.forward_pass("random weights")}
     return [rows.get(result.stage, result) for result in results]
 

@@ -14,12 +14,13 @@ from rich.console import Console
 
 import parity_tests.__main__ as command
 from data import synthetic
-from parity_tests import keras_process, torch_side
+from parity_tests import keras_process
 from parity_tests.agreement import exact
 from parity_tests.once import Once
 from parity_tests.reference import RANDOM_STREAM
 from parity_tests.report import as_json, print_report
 from parity_tests.selection import needed_packages
+from parity_tests.sick_model import make_one_weight_wrong
 from parity_tests.walls import ROOT
 
 NAME = "<script>alert(1)</script>".replace("/", "∕")  # a slash that a file name may hold
@@ -96,13 +97,8 @@ def test_a_fault_makes_the_report_differ_and_without_a_page_matplotlib_is_not_ne
 
     Where any import of matplotlib fails.
     """
-    healthy, found = torch_side.load_keras_weights, tmp_path / "r.json"
-
-    def faulty(model, weights):
-        healthy(model, weights)
-        model.hidden.weight.data[0, 0] *= 1 + 1e-4
-
-    monkeypatch.setattr(torch_side, "load_keras_weights", faulty)
+    found = tmp_path / "r.json"
+    make_one_weight_wrong(monkeypatch)
     monkeypatch.setattr(keras_process, "KerasProcess", once)
     for path in (ROOT / "parity_tests").glob("*.py"):
         if "matplotlib" in needed_packages(path):  # an import of it has to run it again
