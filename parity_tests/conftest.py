@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Iterator
@@ -134,8 +135,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept
     if hasattr(config, "workerinput"):
-        # A long test that comes last leaves the other workers with nothing to do.
-        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+        from parity_tests.scheduling import long_files_first
+
+        long_files_first(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """For `--dist loadgroup`, in the order in which the workers collected."""
+    if config.getoption("dist") != "loadgroup":
+        return None
+    from parity_tests.scheduling import GroupsAndFiles
+
+    config.option.loadscopereorder = False
+    return GroupsAndFiles(config, log)
 
 
 def pytest_collection_finish() -> None:
@@ -149,6 +162,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if output is not None:
         left = session.config.stash[_left_out]
         output["left_out"] = tuple(map(dict, left))
+
+
+def pytest_unconfigure() -> None:
+    """The interpreter looks for garbage again as it ends: half a second over what goes anyway."""
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)
