@@ -44,7 +44,8 @@ def needs_keras(fixtures: list[str], markers: set[str]) -> bool:
 def needed_packages(path: Path) -> frozenset[str]:
     """The installed packages that importing a file of the checkout imports.
 
-    Follows imports of this checkout's own files; an import within a function does not count.
+    Follows imports of this checkout's own files. An import within a function counts in a test
+    file alone, whose functions are run.
     """
     found: set[str] = set()
     seen: set[str] = set()
@@ -69,13 +70,14 @@ def needed_packages(path: Path) -> frozenset[str]:
 
 @cache
 def _imports(file: str) -> tuple[str, ...]:
-    """Names in a file's own import statements; none if there is no such file."""
+    """Names in a file's own import statements that count; none if there is no such file."""
     try:
         text = Path(file).read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return ()
     found: list[str] = []
-    for node in ast.parse(text).body:
+    module = ast.parse(text)
+    for node in ast.walk(module) if Path(file).name.startswith("test_") else module.body:
         if isinstance(node, ast.Import):
             found += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,6 @@ from parity_tests.agreement import StageResult, exact, within
 from parity_tests.evidence import Evidence, confusion, gather
 from parity_tests.once import Once
 from parity_tests.origin import Origin
-from parity_tests.page import page
 from parity_tests.reference import RANDOM_STREAM
 from parity_tests.report import row_texts
 from parity_tests.sick_model import make_one_weight_wrong
@@ -26,6 +26,13 @@ pytestmark = [pytest.mark.xdist_group("whole reports"), RANDOM_STREAM]
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 ORIGIN = Origin("python -m parity_tests", {"rows": "3,000", "positives": "150"}, {}, {})
 HOSTILE = "<script>alert('1')</script>&\"'.csv"
+
+
+def page(*of: Any) -> str:
+    """`parity_tests.page.page`: the fast part does without matplotlib, which takes long to load."""
+    from parity_tests.page import page as written
+
+    return written(*of)
 
 
 class Strict(HTMLParser):

@@ -23,7 +23,6 @@ import pytest
 from parity_tests.agreement import StageResult, exact, within
 from parity_tests.evidence import Evidence, Growth
 from parity_tests.origin import Origin
-from parity_tests.page import page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
@@ -155,6 +154,8 @@ def evidence() -> Evidence:
 @cache
 def pages() -> dict[bool, str]:
     """The page of a run that agrees, and of one that does not."""
+    from parity_tests.page import page  # and matplotlib, which takes long to load
+
     command = "python -m parity_tests --csv " + "a-very-long-file-name-without-any-space" * 4
     rows = {"rows": "284,807", "positives": "492", "SHA-256 of the values": "ab" * 32}
     origin = Origin(command, rows, {"torch": "2.13.0+cpu"}, {"system": "Linux-6.1" * 12})

@@ -16,12 +16,14 @@ from parity_tests.walls import ROOT
         ("test_recorded.py", {"torch", "numpy", "safetensors", "pytest"}, {"pandas", "hypothesis"}),
         ("test_data_load.py", {"pandas", "hypothesis", "sklearn"}, {"torch", "rich"}),
         ("test_report.py", {"rich", "pandas"}, {"tensorflow", "keras"}),
+        ("test_walkthrough.py", {"nbclient"}, {"tensorflow"}),
+        ("walkthrough.py", {"nbformat"}, {"nbclient"}),
     ],
 )
 def test_needed_packages_follow_imports_through_the_checkout(
     file: str, needed: set[str], not_needed: set[str]
 ) -> None:
-    """`from data import load` needs pandas; an import within a function needs nothing."""
+    """`from data import load` needs pandas; one within a function only in a test file."""
     found = needed_packages(ROOT / "parity_tests" / file)
     assert needed <= found
     assert not found & not_needed

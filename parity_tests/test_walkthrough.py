@@ -5,8 +5,6 @@ from __future__ import annotations
 from itertools import groupby
 
 import pytest
-from nbclient.exceptions import CellExecutionError
-from nbformat.v4 import new_code_cell, new_notebook
 
 from parity_tests import walkthrough
 from parity_tests.reference import EPOCH_LOSS, RANDOM_STREAM
@@ -52,6 +50,9 @@ def test_both_frameworks_print_the_same_numbers() -> None:
 @pytest.mark.slow
 def test_a_changed_output_is_seen() -> None:
     """The twin: another number printed is another list, and a cell that raises is no pass."""
+    from nbclient.exceptions import CellExecutionError
+    from nbformat.v4 import new_code_cell, new_notebook
+
     cells = [new_code_cell("print(1.5)"), new_code_cell("import sys; print('x', file=sys.stderr)")]
     fresh = walkthrough.executed(new_notebook(cells=cells))
     assert walkthrough.printed(fresh) == ["1.5\n", "x\n"]

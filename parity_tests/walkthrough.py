@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import nbformat
-from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from parity_tests.output_file import write_atomically
@@ -27,6 +26,8 @@ def executed(notebook: NotebookNode) -> NotebookNode:
     Raises:
         nbclient.exceptions.CellExecutionError: a cell raises.
     """
+    from nbclient import NotebookClient  # slow to load, and the fast part does without
+
     copy = nbformat.from_dict(notebook)
     for cell in copy.cells:
         cell.metadata = NotebookNode()
@@ -34,6 +35,8 @@ def executed(notebook: NotebookNode) -> NotebookNode:
     client = NotebookClient(
         copy, timeout=120, kernel_name="python3", record_timing=False,
         resources={"metadata": {"path": str(NOTEBOOK.parent)}},
+        # After the last cell nothing is left to lose; a kernel asked politely takes seconds.
+        shutdown_kernel="immediate",
         # It warns that its local sockets are not encrypted; nothing secret passes through them.
         extra_arguments=["--IPKernelApp.log_level=ERROR"],
     )  # fmt: skip
