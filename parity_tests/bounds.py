@@ -33,6 +33,8 @@ __all__ = [
 U32, U64 = 2.0**-24, 2.0**-53
 MAX32 = float(np.finfo(np.float32).max)
 
+_ROWS = 2048  # at a time: what is computed on the way stays in the cache, in half the time
+
 # Bounds are themselves computed in float64; this covers the rounding of doing so.
 _INFLATION = 1 + 2.0**-30
 
@@ -120,6 +122,19 @@ def forward(x: Bounded, weights: Mapping[str, np.ndarray]) -> dict[str, Bounded]
         weights: `dense/kernel`, `dense/bias`, `dense_1/kernel`, `dense_1/bias` in Keras's
             layout.
     """
+    blocks = [
+        _forward(
+            Bounded(x.value[start : start + _ROWS], x.allowance[start : start + _ROWS]), weights
+        )
+        for start in range(0, max(len(x.value), 1), _ROWS)
+    ]
+    return {
+        stage: Bounded(*map(np.concatenate, zip(*(block[stage] for block in blocks), strict=True)))
+        for stage in blocks[0]
+    }
+
+
+def _forward(x: Bounded, weights: Mapping[str, np.ndarray]) -> dict[str, Bounded]:
     pre = affine(x, weights["dense/kernel"], weights["dense/bias"])
     hidden = relu(pre)
     logits = affine(hidden, weights["dense_1/kernel"], weights["dense_1/bias"])

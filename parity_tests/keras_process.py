@@ -42,7 +42,7 @@ def _prepare_child() -> None:
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     # Two fifths of the time to load: garbage that is none, and what Keras has wrappers for.
     gc.disable()
-    unused = ("matplotlib", "sklearn")
+    unused = ("matplotlib", "pandas", "sklearn")
     for name in unused:
         sys.modules[name] = None  # type: ignore[assignment]  # an import of it fails
     # Each stage is a model of its own here, which TensorFlow takes for needless retracing.
