@@ -177,14 +177,15 @@ def with_member_changed(offset: int, value: int, mark: bytes, **options: Any) ->
     return bytes(content)
 
 
-LARGE = 0x07FEDCBA  # a size whose bytes come nowhere else
+LARGE = 0xFEDCBA  # a size whose bytes come nowhere else
 ARCHIVES: dict[str, tuple[Callable[[], bytes], str]] = {
     "duplicate-member": (lambda: zip_twice("config.json"), "'config.json' stands twice"),
     "member-above-the-folder": (lambda: archive(more={"../x": b"x"}), r"'\.\./x': refused"),
     "member-at-the-root": (lambda: archive(more={"/etc/x": b"x"}), "'/etc/x': refused"),
     "member-of-windows": (lambda: archive(more={"a\\..\\x": b"x"}), "refused"),
     "deflated-bomb": (
-        lambda: archive(weights=bytes(1 << 27), compression=zipfile.ZIP_DEFLATED), "would unpack",
+        lambda: archive(weights=bytes((64 << 20) + 1), compression=zipfile.ZIP_DEFLATED),
+        "would unpack to 67108865 bytes",
     ),
     "deflated-more-than-said": (
         lambda: with_bytes(
