@@ -137,22 +137,26 @@ CASES: dict[str, Case] = {
     ),
     "run, class weight of one class": _run(epochs=2, class_weight={1: 9.0}),
     "run, sample-weighted": _run(sample_weighted=True, epochs=2, hidden_units=24),
-    "run, unshuffled": _run(shuffle=False, epochs=2, dropout=0.3, hidden_units=8),
-    "run, no dropout": _run(epochs=2, dropout=0.0),
+    "run, unshuffled": _run(shuffle=False, epochs=2, dropout=0.3, hidden_units=8, metrics=False),
+    "run, no dropout": _run(epochs=2, dropout=0.0, metrics=False),
     # The first number that the masks' stream draws, taken for the rate: that unit is kept.
     "run, a unit whose number is the rate": _run(
-        epochs=1, hidden_units=8, dropout=float(uniform((layer_seeds(7, 2)[1], 0), (1,)))
+        epochs=1,
+        hidden_units=8,
+        dropout=float(uniform((layer_seeds(7, 2)[1], 0), (1,))),
+        metrics=False,
     ),
     "run, odd number of units": _run(epochs=2, hidden_units=13, metrics=False),
     "run, epochs of three steps": _run(epochs=5, steps_per_epoch=3),
     "run, early stopping": _run(
-        validated=True, epochs=30, learning_rate=0.05, early_stopping=_STOPPING
+        validated=True, epochs=30, learning_rate=0.05, early_stopping=_STOPPING, metrics=False
     ),
     "run, stopping on the last weights": _run(
         validated=True,
         epochs=30,
         learning_rate=0.05,
         early_stopping={"monitor": "val_loss", "patience": 2, "min_delta": 1e-3},
+        metrics=False,
     ),
     "run, best weights without a stop": _run(
         validated=True,

@@ -65,7 +65,7 @@ def test_one_step_agrees_in_every_gradient_moment_and_weight(
 
 # Shorter runs, of every argument, are among the recorded cases (test_recorded_live.py).
 RUNS: dict[str, dict[str, Any]] = {
-    "hundred-steps": {"epochs": 25, "batch_size": 2048, "output_bias": PRIOR},
+    "hundred-steps": {"epochs": 5, "batch_size": 384, "output_bias": PRIOR},
     "last-batch-of-one-row": {"epochs": 3, "batch_size": 511, "rows": 511 * 3 + 1},
     "oversampled": {
         "epochs": 6, "batch_size": 512, "steps_per_epoch": 5, "oversampled": True,
@@ -74,7 +74,7 @@ RUNS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-WHOLE_BATCHES = (512,)  # divide the 7,680 rows
+WHOLE_BATCHES = (384, 512)  # divide the 7,680 rows
 
 
 @pytest.mark.parametrize("path", ["compiled", "eager"])
