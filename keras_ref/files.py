@@ -78,17 +78,18 @@ def write_checkpoint(
     return _told(model)
 
 
-def save_model(path: str, kind: Kind = "sequential", dtype: str = "float32") -> dict[str, Any]:
-    """Writes a small trained network to `.keras`, `.weights.h5` or legacy `.h5`, by the ending.
+def save_model(*paths: str, kind: Kind = "sequential", dtype: str = "float32") -> dict[str, Any]:
+    """Writes one small trained network to `.keras`, `.weights.h5`, legacy `.h5`, by the ending.
 
     Returns:
         As `write_checkpoint`.
     """
     model = _trained(kind, dtype)
-    if path.endswith(".weights.h5"):
-        model.save_weights(path)
-    else:
-        model.save(path)
+    for path in paths:
+        if path.endswith(".weights.h5"):
+            model.save_weights(path)
+        else:
+            model.save(path)
     return _told(model)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +117,27 @@ def check_layers(came: Contents, model_facts: dict[str, Any]) -> None:
             assert layer.activation == facts["activation"]
 
 
-@pytest.mark.parametrize("ending", [".keras", pytest.param(".weights.h5", marks=OWN_NAMES), ".h5"])
+ENDINGS = (".keras", ".weights.h5", ".h5")
+
+
+@pytest.fixture(scope="module")
+def saved(
+    keras: KerasProcess, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str], tuple[Path, dict[str, Any]]]:
+    """Files of every ending of one trained model of a kind and dtype, and what Keras tells of it."""
+
+    @cache
+    def made(kind: str, dtype: str) -> tuple[Path, dict[str, Any]]:
+        folder = tmp_path_factory.mktemp("saved")
+        paths = [str(folder / f"model{ending}") for ending in ENDINGS]
+        return folder, keras.call("files.save_model", *paths, kind=kind, dtype=dtype)
+
+    return made
+
+
+@pytest.mark.parametrize(
+    "ending", [pytest.param(e, marks=OWN_NAMES if e == ".weights.h5" else ()) for e in ENDINGS]
+)
 @pytest.mark.parametrize(
     ("kind", "dtype"),
     [
@@ -127,12 +149,11 @@ def check_layers(came: Contents, model_facts: dict[str, Any]) -> None:
     ],
 )
 def test_a_file_of_todays_keras_is_read_bit_for_bit(
-    kind: str, dtype: str, ending: str, keras: KerasProcess, tmp_path: Path
+    kind: str, dtype: str, ending: str, saved: Callable[[str, str], tuple[Path, dict[str, Any]]]
 ) -> None:
     """Weights by their layers' own names, and Adam's state."""
-    path = tmp_path / f"model{ending}"
-    told = keras.call("files.save_model", str(path), kind, dtype)
-    check_bits(read_keras(path), told, optimizer=True)
+    folder, told = saved(kind, dtype)
+    check_bits(read_keras(folder / f"model{ending}"), told, optimizer=True)
 
 
 def test_the_tutorials_network_becomes_a_fraud_classifier() -> None:

@@ -232,7 +232,7 @@ def test_a_functional_model_of_another_dtype_holds_a_cast_from_3_5_to_3_9(
 ) -> None:
     """It is an operation beside the layers, and `load_keras` takes it for what the layer does."""
     path = tmp_path / "x.keras"
-    keras.call("files.save_model", str(path), "functional", "float16")
+    keras.call("files.save_model", str(path), kind="functional", dtype="float16")
     with zipfile.ZipFile(path) as archive:
         config = json.loads(archive.read("config.json"))
     holds = "Cast" in [row["class_name"] for row in config["config"]["layers"]]
