@@ -124,7 +124,7 @@ ENDINGS = (".keras", ".weights.h5", ".h5")
 def saved(
     keras: KerasProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str, str], tuple[Path, dict[str, Any]]]:
-    """Files of every ending of one trained model of a kind and dtype, and what Keras tells of it."""
+    """Files of every ending of one trained model, and what Keras tells of it."""
 
     @cache
     def made(kind: str, dtype: str) -> tuple[Path, dict[str, Any]]:
