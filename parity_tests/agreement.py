@@ -157,14 +157,7 @@ def within(
     mismatch = _form_mismatch(stage, kind, ours, theirs)
     if mismatch:
         return mismatch
-    claimed, finite = ~np.isposinf(allowance), np.isfinite(reference)
-    shares = []
-    with np.errstate(invalid="ignore", divide="ignore"):
-        for came in (ours, theirs):
-            as_such = _equal(came.astype(np.float64), reference)
-            share = np.where(as_such, 0.0, np.abs(came - reference) / allowance)
-            share = np.where(finite & ~np.isnan(share), share, np.where(as_such, 0.0, np.inf))
-            shares.append(np.where(claimed, share, 0.0))
+    shares = [_shares(came, reference, allowance) for came in (ours, theirs)]
     used = np.maximum(*shares)
     broken = ~(used <= 1)
     worst = None
@@ -226,6 +219,24 @@ def within_rounding(
         at = np.unravel_index(int(np.argmax(share)), gap.shape)
         worst = _break(broken, ours, theirs, f"a difference of {allowance[at]:.3g} at most", at)
     return _result(stage, "rounding", ours, theirs, used, worst)
+
+
+_ELEMENTS = 1 << 15  # at a time: what is computed on the way stays in the cache
+
+
+def _shares(came: np.ndarray, reference: np.ndarray, allowance: np.ndarray) -> np.ndarray:
+    """Each error as a share of what is allowed; infinite where it is none of a number."""
+    shares = np.empty(reference.shape)
+    flat = [array.reshape(-1) for array in (came, reference, allowance, shares)]
+    for start in range(0, shares.size, _ELEMENTS):
+        x, expected, allowed, share = (array[start : start + _ELEMENTS] for array in flat)
+        as_such = _equal(x.astype(np.float64), expected)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            of_allowed = np.where(as_such, 0.0, np.abs(x - expected) / allowed)
+        known = np.isfinite(expected) & ~np.isnan(of_allowed)
+        of_allowed = np.where(known, of_allowed, np.where(as_such, 0.0, np.inf))
+        share[:] = np.where(np.isposinf(allowed), 0.0, of_allowed)
+    return shares
 
 
 def _equal(a: np.ndarray, b: np.ndarray) -> np.ndarray:

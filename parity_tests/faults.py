@@ -141,9 +141,9 @@ def _first_failure(said: str) -> str | None:
 
 def try_all(changes: Sequence[Change], workers: int) -> Iterator[Outcome]:
     """Each change's outcome as it comes, several at a time."""
-    # The optimizer's first use imports torch._dynamo, which takes as long as all the rest.
-    for package in _IMPORTED_ONCE:
-        importlib.import_module(package)
+    if len(changes) > 1:  # one alone imports what it needs
+        for package in _IMPORTED_ONCE:
+            importlib.import_module(package)
     waiting, running = list(enumerate(changes)), {}
     with tempfile.TemporaryDirectory() as scratch:
         while waiting or running:

@@ -11,10 +11,10 @@ from parity_tests.hostile import MEBIBYTES, SECONDS
 
 
 def test_mutated_files_are_read_or_refused_in_time() -> None:
-    """1,000 of them, the same on every run; both outcomes occur."""
-    outcome = fuzz.run(1000, seed=0, traced=False)
-    assert outcome.read + outcome.refused == 1000
-    assert min(outcome.read, outcome.refused) > 100
+    """500 of them, the same on every run; both outcomes occur."""
+    outcome = fuzz.run(500, seed=0, traced=False)
+    assert outcome.read + outcome.refused == 500
+    assert min(outcome.read, outcome.refused) > 50
     assert outcome.slowest_seconds < SECONDS
 
 

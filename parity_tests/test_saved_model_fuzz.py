@@ -157,8 +157,8 @@ def bits_of(came: Contents) -> list[tuple[str, tuple[int, ...], bytes]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", CHANGES)
 def test_nothing_but_a_keras_file_error_comes_of_any_change(kind: str, tmp_path: Path) -> None:
-    """100 changes each of a good SavedModel: refused, or read with the very weights."""
-    fuzz(good_saved_model(tmp_path), CHANGES[kind], 100)
+    """50 changes each of a good SavedModel: refused, or read with the very weights."""
+    fuzz(good_saved_model(tmp_path), CHANGES[kind], 50)
 
 
 @pytest.mark.parametrize("case", ["functional_bfloat16", "trained"])
@@ -174,9 +174,9 @@ def test_nothing_but_a_keras_file_error_comes_of_a_changed_export(
 def test_nothing_but_a_keras_file_error_comes_of_a_changed_function(
     keras: KerasProcess, tmp_path: Path
 ) -> None:
-    """100 changes of what today's Keras exports, where the layers come from the function."""
+    """50 changes of what today's Keras exports, where the layers come from the function."""
     keras.call("files.export_saved_model", str(tmp_path / "x"))
-    fuzz(tmp_path / "x", CHANGES["saved_model.pb"], 100)
+    fuzz(tmp_path / "x", CHANGES["saved_model.pb"], 50)
 
 
 @TENSORFLOW_FILES
