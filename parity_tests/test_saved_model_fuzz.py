@@ -157,8 +157,8 @@ def bits_of(came: Contents) -> list[tuple[str, tuple[int, ...], bytes]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", CHANGES)
 def test_nothing_but_a_keras_file_error_comes_of_any_change(kind: str, tmp_path: Path) -> None:
-    """50 changes each of a good SavedModel: refused, or read with the very weights."""
-    fuzz(good_saved_model(tmp_path), CHANGES[kind], 50)
+    """100 changes each of a good SavedModel: refused, or read with the very weights."""
+    fuzz(good_saved_model(tmp_path), CHANGES[kind], 100)
 
 
 @pytest.mark.parametrize("case", ["functional_bfloat16", "trained"])
