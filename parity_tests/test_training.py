@@ -257,6 +257,16 @@ def test_a_missing_number_in_training_stays_visible(compiled: bool) -> None:
     assert np.isnan(history.history["val_loss"]).all()
 
 
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "eager"])
+def test_a_probability_of_one_half_is_no_positive(compiled: bool) -> None:
+    """As in Keras, whose thresholds are strict: what a new model gives for a row of zeros."""
+    y = np.float32([[0], [1], [1], [0], [1]])
+    _, history = trained(np.zeros((5, FEATURES), np.float32), y, compiled=compiled, epochs=1)
+    counts = {name: history.history[name] for name in ("tp", "fp", "tn", "fn")}
+    assert counts == {"tp": [0], "fp": [0], "tn": [2], "fn": [3]}
+    assert history.history["accuracy"] == [np.float32(0.4)]
+
+
 def test_any_module_and_optimizer_can_be_trained() -> None:
     """With torch's own layers, its own generator, and its own SGD."""
     torch.manual_seed(0)
