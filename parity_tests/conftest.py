@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 from collections.abc import Iterator
@@ -135,7 +134,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept
     if hasattr(config, "workerinput"):
-        from parity_tests.scheduling import long_files_first
+        from parity_tests.scheduling import long_files_first  # where pytest-xdist is installed
 
         long_files_first(items)
 
@@ -165,8 +164,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_unconfigure() -> None:
-    """The interpreter looks for garbage again as it ends: half a second over what goes anyway."""
-    gc.freeze()
+    """All tests are done."""
+    garbage.look_no_more()
 
 
 @pytest.hookimpl(optionalhook=True)
