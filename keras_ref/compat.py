@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -12,6 +14,7 @@ __all__ = [
     "adam_moments",
     "apply_gradients",
     "built_for",
+    "computing_in",
     "export",
     "gradients",
     "iterations",
@@ -22,6 +25,18 @@ __all__ = [
 ]
 
 KERAS_2 = keras.__version__.startswith("2.")
+
+
+@contextmanager
+def computing_in(dtype: str) -> Iterator[None]:
+    """Makes new layers, optimizers, losses and metrics compute in a dtype."""
+    keras.backend.set_floatx(dtype)
+    keras.mixed_precision.set_global_policy(dtype)
+    try:
+        yield
+    finally:
+        keras.backend.set_floatx("float32")
+        keras.mixed_precision.set_global_policy("float32")
 
 
 def wake() -> None:

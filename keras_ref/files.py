@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_ref import compat
+from keras_ref.model import DropoutOfFloat32
 
 __all__ = [
     "export_saved_model",
@@ -127,6 +128,35 @@ def open_model(
                 for n, (dtype, raw) in told[group].items()
             }
     return answer
+
+
+def train_on_in_float64(
+    path: str, features: np.ndarray, labels: np.ndarray, batch_size: int, epochs: int
+) -> dict[str, np.ndarray]:
+    """Where `open_model` ends if it goes on in float64, with the dropout masks of float32.
+
+    Returns:
+        The weights by name.
+    """
+    model = keras.models.load_model(path)
+    kinds = {keras.layers.Dropout: DropoutOfFloat32}
+    with compat.computing_in("float64"):
+        layers = [
+            kinds.get(type(layer), type(layer)).from_config(
+                {**layer.get_config(), "dtype": "float64"}
+            )
+            for layer in model.layers
+        ]
+        wide = keras.Sequential([keras.layers.Input(model.input_shape[1:]), *layers])
+        optimizer = type(model.optimizer).from_config(model.optimizer.get_config())
+        wide.compile(optimizer=optimizer, loss=keras.losses.BinaryCrossentropy())
+        optimizer.build(wide.trainable_variables)
+        for one, other in ((wide, model), (optimizer, model.optimizer)):
+            for target, variable in zip(one.variables, other.variables, strict=True):
+                target.assign(compat.to_numpy(variable))
+        x, y = features.astype("float64"), labels.astype("float64")
+        wide.fit(x, y, batch_size=batch_size, epochs=epochs, shuffle=False, verbose=0)
+    return {name: compat.to_numpy(weight) for name, weight in _variables(wide).items()}
 
 
 def open_weights(path: str, in_features: int, hidden_units: int, dtype: str) -> dict[str, Any]:

@@ -8,14 +8,40 @@ Glorot-uniform instead of starting it at zero. Here it is zero, as the tutorial 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from keras_ref.compat import to_numpy, weight_name
 
-__all__ = ["get_weights", "initial_weights", "make_model", "set_weights"]
+__all__ = ["DropoutOfFloat32", "get_weights", "initial_weights", "make_model", "set_weights"]
+
+
+class DropoutOfFloat32(keras.layers.Dropout):
+    """`Dropout` with the mask of float32 in every dtype.
+
+    TensorFlow draws other bits for another dtype. Here the ordinary layer drops ones of float32,
+    so that float64 loses the very units that float32 loses.
+    """
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Drops and scales in the inputs' dtype."""
+        if not training or self.rate == 0:
+            return inputs
+        ones = keras.ops.ones_like(inputs, dtype="float32")
+        kept = super().call(ones, training=True) != 0
+        scale = 1 / (1 - self.rate) if self.rate < 1 else 0
+        return keras.ops.where(kept, inputs * scale, keras.ops.zeros_like(inputs))
+
+
+class Layers(NamedTuple):
+    """The classes that a network is made of."""
+
+    hidden: Callable[..., keras.layers.Layer] = keras.layers.Dense
+    dropout: Callable[..., keras.layers.Layer] = keras.layers.Dropout
+    output: Callable[..., keras.layers.Layer] = keras.layers.Dense
 
 
 def make_model(
@@ -24,6 +50,7 @@ def make_model(
     dropout: float = 0.5,
     output_bias: float | None = None,
     seed: int | None = None,
+    layers: Layers | None = None,
 ) -> keras.Sequential:
     """Builds the network, its layers called what Keras calls the first of their kinds.
 
@@ -33,7 +60,9 @@ def make_model(
         dropout: share of hidden units dropped in training, 0 to 1.
         output_bias: start of the output bias, zero if None.
         seed: what `keras.utils.set_random_seed` gets before the layers are made.
+        layers: what they are; the tutorial's, Keras's own, if None.
     """
+    layers = layers or Layers()
     if seed is not None:
         keras.utils.set_random_seed(seed)
     bias_initializer = "zeros" if output_bias is None else keras.initializers.Constant(output_bias)
@@ -41,9 +70,9 @@ def make_model(
         [
             keras.layers.Input((in_features,)),
             # Names that a process does not count upwards; `clear_session` takes 0.16 s.
-            keras.layers.Dense(hidden_units, activation="relu", name="dense"),
-            keras.layers.Dropout(dropout, name="dropout"),
-            keras.layers.Dense(
+            layers.hidden(hidden_units, activation="relu", name="dense"),
+            layers.dropout(dropout, name="dropout"),
+            layers.output(
                 1, activation="sigmoid", bias_initializer=bias_initializer, name="dense_1"
             ),
         ]
@@ -103,6 +132,12 @@ def copy_through(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     model = make_model(in_features, hidden_units)
     set_weights(model, weights)
     return get_weights(model)
+
+
+def dropped(seed: int, rate: float, shape: tuple[int, int], dtype: str) -> np.ndarray:
+    """Two training calls of `DropoutOfFloat32` on ones, (2, *shape) of the dtype."""
+    layer = DropoutOfFloat32(rate, seed=seed, dtype=dtype)
+    return np.stack([to_numpy(layer(np.ones(shape, dtype), training=True)) for _ in range(2)])
 
 
 def untouched_tutorial_bias(seed: int) -> np.ndarray:

@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_ref.compat import adam_moments, apply_gradients, gradients, iterations, to_numpy
-from keras_ref.model import get_weights, make_model, set_weights
+from keras_ref.compat import (
+    adam_moments,
+    apply_gradients,
+    computing_in,
+    gradients,
+    iterations,
+    to_numpy,
+)
+from keras_ref.model import DropoutOfFloat32, Layers, get_weights, make_model, set_weights
 
-__all__ = ["early_stopping", "fit", "one_step", "oversample", "timed_fit", "tutorial_metrics"]
+__all__ = [
+    "early_stopping",
+    "fit",
+    "fits",
+    "one_step",
+    "one_step_in_both",
+    "oversample",
+    "timed_fit",
+    "tutorial_metrics",
+]
+
+_DTYPES = ("float32", "float64")
+_STEPPED = ("tp", "fp", "tn", "fn", "accuracy", "precision", "recall", "auc", "prc")
+"""Metrics that are step functions of the probabilities."""
 
 
 def tutorial_metrics() -> list[keras.metrics.Metric]:
@@ -73,8 +93,15 @@ def fit(
     steps_per_epoch: int | None = None,
     trace: Sequence[int] = (),
     built: bool = True,
+    dtype: str = "float32",
+    drawn_in_float32: bool = False,
+    layers: Layers | None = None,
+    more_metrics: Sequence[keras.metrics.Metric] = (),
 ) -> dict[str, Any]:
     """`set_random_seed(seed)`, build, compile, `fit`.
+
+    In float64 it is the same run: the float32 run's initial weights, masks and order, and all
+    that is computed from them in float64.
 
     Args:
         features: float32 (N, in_features).
@@ -96,41 +123,48 @@ def fit(
         trace: numbers of the steps, from 1, after which the weights are kept.
         built: whether Adam's variables are made before the first step. If they are made in it,
             TensorFlow traces the step twice: the same bits, 0.4 s later.
+        dtype: `"float32"` or `"float64"`.
+        drawn_in_float32: whether to draw the masks as float64 does, in float32 too.
+        layers: of the network; Keras's own if None, in float64 with the mask of float32.
+        more_metrics: measured beside the eleven.
 
     Returns:
         `history` and `epoch` of the History; `initial` and `final` weights; `weights` after
         each epoch; `trace`, the weights after the steps asked for; Adam's `momentum` and
         `velocity` under the weights' names; `iterations`.
     """
-    model = make_model(features.shape[1], hidden_units, dropout, output_bias, seed)
-    initial = get_weights(model)
-    optimizer = keras.optimizers.Adam(learning_rate=learning_rate)
-    model.compile(
-        optimizer=optimizer,
-        loss=keras.losses.BinaryCrossentropy(),
-        metrics=tutorial_metrics() if metrics else None,
-    )
-    if built:
-        optimizer.build(model.trainable_variables)
-    recorder, tracer = _WeightsPerEpoch(), _WeightsAfterSteps(trace)
-    callbacks = [recorder, tracer] if trace else [recorder]
-    if early_stopping is not None:
-        callbacks.append(keras.callbacks.EarlyStopping(**early_stopping))
-    history = model.fit(
-        features,
-        labels,
-        batch_size=batch_size,
-        epochs=epochs,
-        validation_data=validation_data,
-        class_weight=class_weight,
-        sample_weight=sample_weight,
-        shuffle=shuffle,
-        steps_per_epoch=steps_per_epoch,
-        callbacks=callbacks,
-        verbose=0,
-    )
-    names = list(initial)
-    moments = adam_moments(optimizer)
+    network = (features.shape[1], hidden_units, dropout, output_bias, seed)
+    initial = get_weights(make_model(*network))
+    if layers is None:
+        layers = _layers(drawn_in_float32 or dtype != "float32")
+    with computing_in(dtype):
+        model = make_model(*network, layers=layers)  # which seeds everything anew
+        set_weights(model, {name: array.astype(dtype) for name, array in initial.items()})
+        optimizer = keras.optimizers.Adam(learning_rate=learning_rate)
+        model.compile(
+            optimizer=optimizer,
+            loss=keras.losses.BinaryCrossentropy(),
+            metrics=[*tutorial_metrics(), *more_metrics] if metrics else None,
+        )
+        if built:
+            optimizer.build(model.trainable_variables)
+        recorder, tracer = _WeightsPerEpoch(), _WeightsAfterSteps(trace)
+        callbacks = [recorder, tracer] if trace else [recorder]
+        if early_stopping is not None:
+            callbacks.append(keras.callbacks.EarlyStopping(**early_stopping))
+        history = model.fit(
+            _as(dtype, features),
+            _as(dtype, labels),
+            batch_size=batch_size,
+            epochs=epochs,
+            validation_data=_as(dtype, validation_data),
+            class_weight=class_weight,
+            sample_weight=_as(dtype, sample_weight),
+            shuffle=shuffle,
+            steps_per_epoch=steps_per_epoch,
+            callbacks=callbacks,
+            verbose=0,
+        )
     return {
         "history": {name: [float(v) for v in values] for name, values in history.history.items()},
         "epoch": list(history.epoch),
@@ -138,12 +172,70 @@ def fit(
         "weights": recorder.weights,
         "trace": tracer.weights,
         "final": get_weights(model),
-        **{
-            kind: dict(zip(names, map(to_numpy, variables), strict=True))
-            for kind, variables in moments.items()
-        },
+        **_moments(optimizer, initial),
         "iterations": iterations(optimizer),
     }
+
+
+def _layers(drawn_in_float32: bool) -> Layers:
+    return Layers(dropout=DropoutOfFloat32) if drawn_in_float32 else Layers()
+
+
+def _as(dtype: str, data: Any) -> Any:
+    if isinstance(data, tuple):
+        return tuple(array.astype(dtype) for array in data)
+    return None if data is None else data.astype(dtype)
+
+
+def _moments(optimizer: Any, names: Iterable[str]) -> dict[str, dict[str, np.ndarray]]:
+    return {
+        kind: dict(zip(names, map(to_numpy, variables), strict=True))
+        for kind, variables in adam_moments(optimizer).items()
+    }
+
+
+def fits(
+    features: np.ndarray, labels: np.ndarray, *, sigmoid_ulp: float, **options: Any
+) -> dict[str, dict[str, Any]]:
+    """One run three times, as `fit` gives it.
+
+    Args:
+        features: as `fit` takes it.
+        labels: likewise.
+        sigmoid_ulp: what a float32 sigmoid may err by.
+        **options: arguments of `fit`, but for `dtype`, `layers` and `more_metrics`.
+
+    Returns:
+        The runs in `float32`; in `float64`; and on the other side of all `edges` that float32
+        may be on either side of (`keras_ref.edges`), whose `spread` says by epoch how far each
+        metric that is a step function may jump.
+    """
+    from keras_ref.edges import Edges  # here: Keras 2 has no `keras.ops`
+
+    runs = {dtype: fit(features, labels, dtype=dtype, **options) for dtype in _DTYPES}
+    with computing_in("float64"):
+        edges = Edges(options.get("dropout", 0.5), sigmoid_ulp)
+        stepped = [metric for metric in tutorial_metrics() if metric.name in _STEPPED]
+        at_edges = edges.metrics(stepped)
+    runs["edges"] = fit(
+        features, labels, dtype="float64", layers=edges.layers, more_metrics=at_edges, **options
+    )
+    for run in runs.values():
+        del run["weights"]  # of each epoch, which nobody compares
+    history = runs["edges"]["history"]
+    ends = {metric.name: history.pop(metric.name) for metric in at_edges if metric.name in history}
+    ends |= {f"val_{name}": history.pop(f"val_{name}") for name in ends if f"val_{name}" in history}
+    runs["edges"]["spread"] = {
+        name: [
+            max(abs(best - value), abs(worst - value))
+            for value, best, worst in zip(
+                values, ends[f"{name} +1"], ends[f"{name} -1"], strict=True
+            )
+        ]
+        for name, values in history.items()
+        if f"{name} +1" in ends
+    }
+    return runs
 
 
 def oversample(
@@ -171,6 +263,7 @@ def one_step(
     seed: int,
     dropout: float = 0.5,
     sample_weight: np.ndarray | None = None,
+    dtype: str = "float32",
 ) -> dict[str, dict[str, np.ndarray]]:
     """One training step from given weights: every gradient, every moment, every weight.
 
@@ -181,27 +274,53 @@ def one_step(
         seed: for `keras.utils.set_random_seed`, which the dropout's seed follows from.
         dropout: rate.
         sample_weight: (N, 1) or None.
+        dtype: `"float32"` or `"float64"`, which all that came is turned into.
 
     Returns:
         `gradient`, `momentum`, `velocity` and `weight`, each by the weights' names.
     """
     in_features, hidden_units = weights["dense/kernel"].shape
-    model = make_model(in_features, hidden_units, dropout, seed=seed)
-    set_weights(model, weights)
-    optimizer = keras.optimizers.Adam(learning_rate=1e-3)
-    model.compile(optimizer=optimizer, loss=keras.losses.BinaryCrossentropy())
-
-    came = gradients(model, features, labels, sample_weight)
-    apply_gradients(optimizer, came, model)
-    names = list(get_weights(model))
-    moments = adam_moments(optimizer)
+    layers = _layers(dtype != "float32")
+    with computing_in(dtype):
+        model = make_model(in_features, hidden_units, dropout, seed=seed, layers=layers)
+        set_weights(model, {name: array.astype(dtype) for name, array in weights.items()})
+        optimizer = keras.optimizers.Adam(learning_rate=1e-3)
+        model.compile(optimizer=optimizer, loss=keras.losses.BinaryCrossentropy())
+        data = (_as(dtype, array) for array in (features, labels, sample_weight))
+        came = gradients(model, *data)
+        apply_gradients(optimizer, came, model)
+    stepped = get_weights(model)
     return {
-        "gradient": dict(zip(names, came, strict=True)),
+        "gradient": dict(zip(stepped, came, strict=True)),
+        **_moments(optimizer, stepped),
+        "weight": stepped,
+    }
+
+
+def one_step_in_both(
+    weights: dict[str, np.ndarray],
+    features: np.ndarray,
+    labels: np.ndarray,
+    *,
+    seed: int,
+    dropout: float = 0.5,
+    **options: Any,
+) -> dict[str, Any]:
+    """`one_step` in `float32` and in `float64`, and `kept`.
+
+    That is which hidden units the step did not drop, bool (N, hidden_units).
+    """
+    in_features, hidden_units = weights["dense/kernel"].shape
+    layer = make_model(in_features, hidden_units, dropout, seed=seed).get_layer("dropout")
+    kept = layer(np.ones((len(features), hidden_units), np.float32), training=True)
+    return {
         **{
-            kind: dict(zip(names, map(to_numpy, variables), strict=True))
-            for kind, variables in moments.items()
+            dtype: one_step(
+                weights, features, labels, seed=seed, dropout=dropout, dtype=dtype, **options
+            )
+            for dtype in _DTYPES
         },
-        "weight": get_weights(model),
+        "kept": to_numpy(kept) != 0,
     }
 
 

@@ -20,10 +20,11 @@ __all__ = [
     "merged",
     "ulp_distance",
     "within",
+    "within_double",
     "within_rounding",
 ]
 
-Kind = Literal["exact", "proven", "rounding"]
+Kind = Literal["exact", "proven", "double", "rounding"]
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,14 @@ class Break:
     elements: int
     part: str = ""
     """Which of several arrays of the stage it is in."""
+    digits: int = 9
+    """How many tell two numbers of their dtype apart."""
 
     def __str__(self) -> str:
         return (
             f"{self.part + ' ' if self.part else ''}at [{', '.join(map(str, self.at))}]: "
-            f"PyTorch {self.ours:.9g}, Keras {self.theirs:.9g}; expected {self.expected} "
-            f"({self.broken:,} of {self.elements:,} elements)"
+            f"PyTorch {self.ours:.{self.digits}g}, Keras {self.theirs:.{self.digits}g}; "
+            f"expected {self.expected} ({self.broken:,} of {self.elements:,} elements)"
         )
 
 
@@ -174,6 +177,25 @@ ROUNDING_FACTOR = 2.0
 far from it, in opposite directions, they are twice as far from each other."""
 
 _FLOOR_ULP = 4
+"""Adam's last line rounds four times, by half an ULP each: two ULP, in either framework."""
+
+
+def within_double(
+    stage: str, ours: np.ndarray, theirs: np.ndarray, narrow: np.ndarray
+) -> StageResult:
+    """Agreement of two float64 runs, where any difference in semantics shows.
+
+    Args:
+        stage: the row's name.
+        ours: PyTorch's numbers at the end of a run in float64.
+        theirs: Keras's, of the same run in float64; the same shape.
+        narrow: Keras's, of the same run in float32. How far it is from `theirs` is what rounding
+            does to this run, and float64 rounds so much less finely: the allowance, one for the
+            whole array, is `ROUNDING_FACTOR` times that distance in the ratio of the two
+            precisions, and at least 4 ULP of the largest number.
+    """
+    ratio = float(np.finfo(np.float64).eps / np.finfo(np.float32).eps)
+    return _no_farther(stage, "double", np.float64, ours, theirs, [narrow], ratio)
 
 
 def within_rounding(
@@ -188,17 +210,31 @@ def within_rounding(
     Args:
         stage: the row's name.
         ours: PyTorch's numbers at the end of a float32 run.
-        theirs: Keras's, of the same run; shape and dtype must be equal.
-        yardsticks: the same run, float64 (the same shape each), in ways that differ from
-            Keras's by rounding alone, at least one. The allowance, one for the whole array,
-            is `ROUNDING_FACTOR` times Keras's largest distance from any, and at least 4 ULP
-            of the largest number.
+        theirs: Keras's, of the same run; the same shape.
+        yardsticks: Keras's numbers of the same run in float64 (the same shape each), and of
+            such as differ from that by rounding alone, at least one. The allowance, one for the
+            whole array, is `ROUNDING_FACTOR` times Keras's largest distance from any, and at
+            least 4 ULP of the largest number.
         jump: how far each number may jump besides, because it is a step function of numbers
             that rounding may put on either side of a step.
     """
-    mismatch = _form_mismatch(stage, "rounding", ours, theirs)
-    if mismatch:
-        return mismatch
+    return _no_farther(stage, "rounding", np.float32, ours, theirs, yardsticks, 1.0, jump)
+
+
+def _no_farther(
+    stage: str,
+    kind: Kind,
+    dtype: type[np.floating],
+    ours: np.ndarray,
+    theirs: np.ndarray,
+    yardsticks: Sequence[np.ndarray],
+    ratio: float,
+    jump: np.ndarray | float = 0.0,
+) -> StageResult:
+    """No farther apart than `theirs` is from the yardsticks, times `ratio` and the factor."""
+    shapes = {array.shape for array in (ours, theirs, *yardsticks)}
+    if {ours.dtype, theirs.dtype} != {np.dtype(dtype)} or len(shapes) != 1:
+        return _mismatch(stage, kind, ours, theirs)
     wide = theirs.astype(np.float64)
     all_of_them = np.stack(list(yardsticks))
     finite = np.isfinite(ours) & np.isfinite(theirs) & np.isfinite(all_of_them).all(axis=0)
@@ -209,8 +245,10 @@ def within_rounding(
 
     with np.errstate(invalid="ignore"):
         gap, own = ours - wide, wide - all_of_them
-    floor = _FLOOR_ULP * float(np.spacing(np.asarray(largest(theirs), dtype=theirs.dtype)))
-    allowance = max(ROUNDING_FACTOR * largest(own), floor) + np.broadcast_to(jump, gap.shape)
+    floor = _FLOOR_ULP * float(np.spacing(np.asarray(largest(theirs), dtype=dtype)))
+    allowance = max(ROUNDING_FACTOR * ratio * largest(own), floor) + np.broadcast_to(
+        jump, gap.shape
+    )
     used = float((np.abs(gap) / allowance)[finite].max(initial=0.0))
     broken = ~as_such | (finite & (np.abs(gap) > allowance))
     worst = None
@@ -218,7 +256,7 @@ def within_rounding(
         share = np.where(finite, np.abs(gap) / allowance, np.where(as_such, 0.0, np.inf))
         at = np.unravel_index(int(np.argmax(share)), gap.shape)
         worst = _break(broken, ours, theirs, f"a difference of {allowance[at]:.3g} at most", at)
-    return _result(stage, "rounding", ours, theirs, used, worst)
+    return _result(stage, kind, ours, theirs, used, worst)
 
 
 _ELEMENTS = 1 << 15  # at a time: what is computed on the way stays in the cache
@@ -248,6 +286,10 @@ def _form_mismatch(
 ) -> StageResult | None:
     if ours.shape == theirs.shape and ours.dtype == theirs.dtype:
         return None
+    return _mismatch(stage, kind, ours, theirs)
+
+
+def _mismatch(stage: str, kind: Kind, ours: np.ndarray, theirs: np.ndarray) -> StageResult:
     forms = f"PyTorch {ours.dtype}{ours.shape}, Keras {theirs.dtype}{theirs.shape}"
     return StageResult(stage, kind, np.inf, np.iinfo(np.int64).max, 0.0, None, False, forms)
 
@@ -296,4 +338,5 @@ def _break(
         shares=shares,
         broken=int(broken.sum()),
         elements=broken.size,
+        digits=17 if ours.dtype == np.float64 else 9,
     )

@@ -230,13 +230,13 @@ def first_adam_step(weight: np.ndarray, gradient: Bounded, lr: float = 1e-3) -> 
     """
     beta1, beta2, eps = 0.9, 0.999, 1e-7
     g, error = gradient
-    alpha = lr * np.sqrt(1 - beta2) / (1 - beta1)
+    # Keras's corrections are of β as float32 holds it, in any dtype (keras/src/optimizers/adam.py).
+    held1, held2 = float(np.float32(beta1)), float(np.float32(beta2))
+    alpha = lr * np.sqrt(1 - held2) / (1 - held1)
 
     def update(g: np.ndarray) -> np.ndarray:
         return alpha * (1 - beta1) * g / (np.sqrt((1 - beta2) * g * g) + eps)
 
-    # float32 holds 1 - beta2**1 with the error of 0.999 itself: 2**-25 of 0.001.
-    correction = 2.0**-25 / (1 - beta2) + 2.0**-25 / (1 - beta1)
     carried = np.maximum(update(g + error) - update(g), update(g) - update(g - error))
     size = np.abs(update(g)) + carried
     return {
@@ -250,7 +250,7 @@ def first_adam_step(weight: np.ndarray, gradient: Bounded, lr: float = 1e-3) -> 
         ),
         "weight": Bounded(
             weight - update(g),
-            carried + (gamma(12) + correction) * size + U32 * (np.abs(weight) + size),
+            carried + gamma(12) * size + U32 * (np.abs(weight) + size),
         ),
     }
 

@@ -21,7 +21,7 @@ class Growth:
     between: list[float]
     """Largest |PyTorch - Keras| over all weights."""
     own: list[float]
-    """Largest |Keras - float64|, of the yardstick that is farther away: Keras's own rounding."""
+    """Largest |Keras - float64|, of Keras's two float64 runs the farther: its own rounding."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Evidence:
     """PyTorch's history, Keras's keys, one value per epoch."""
     theirs: Mapping[str, Sequence[float]]
     wide: Mapping[str, Sequence[float]]
-    """The float64 run's, which shows how far rounding alone took Keras."""
+    """Keras's own in float64, which shows how far rounding alone took it."""
     growth: Growth
     labels: np.ndarray
     """(N,) of the test rows, 0 or 1."""
@@ -44,19 +44,21 @@ class Evidence:
 def gather(comparison: Comparison) -> Evidence:
     """Everything the page draws, after the stages have run; nothing is trained again."""
     test = comparison.prepared.test
-    ours, theirs = comparison.torch_run, comparison.keras_run
-    scores = torch_side.forward_stages(torch_side.classifier(ours.final), test.features)
-    references = [run.trace for run in comparison.references]
+    ours, keras = comparison.torch_runs["float32"], comparison.keras_runs
+    theirs, wide, edges = (keras[name] for name in ("float32", "float64", "edges"))
+    scores = torch_side.forward_stages(torch_side.classifier(ours["final"]), test.features)
     return Evidence(
-        ours=ours.history.history,
+        ours=ours["history"],
         theirs=theirs["history"],
-        wide=comparison.references[0].history.history,
+        wide=wide["history"],
         growth=Growth(
             steps=list(comparison.traced_steps),
-            between=[_apart(a, b) for a, b in zip(ours.trace, theirs["trace"], strict=True)],
+            between=[_apart(a, b) for a, b in zip(ours["trace"], theirs["trace"], strict=True)],
             own=[
-                max(_apart(keras, wide) for wide in yardsticks)
-                for keras, *yardsticks in zip(theirs["trace"], *references, strict=True)
+                max(_apart(narrow, other) for other in others)
+                for narrow, *others in zip(
+                    theirs["trace"], wide["trace"], edges["trace"], strict=True
+                )
             ],
         ),
         labels=test.labels[:, 0],

@@ -129,8 +129,8 @@ def _first_break(result: StageResult) -> str:
         return f"<p>{escape(result.detail)}</p>"
     index = ", ".join(map(str, worst.at))
     numbers = {
-        "PyTorch": f"{worst.ours:.9g}",
-        "Keras": f"{worst.theirs:.9g}",
+        "PyTorch": f"{worst.ours:.{worst.digits}g}",
+        "Keras": f"{worst.theirs:.{worst.digits}g}",
         "apart by": f"{abs(worst.ours - worst.theirs):.3g}",
     }
     facts = {

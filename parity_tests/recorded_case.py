@@ -26,15 +26,11 @@ class Case(NamedTuple):
     ours: Callable[..., Any]
     """Our answer, in the reference's form, from the same arguments and `device=`."""
     compare: Callable[..., list[StageResult]]
-    """The comparison of two answers to the inputs, by the kind of agreement that is due; of
-    the yardsticks too, where there are such."""
-    yardsticks: Callable[[dict[str, Any]], Any] | None = None
-    """What is recorded beside the answer, to measure by, from the same arguments."""
+    """The comparison of two answers to the inputs, by the kind of agreement that is due."""
 
     def verdict(self, call: Call, ours: Any) -> list[StageResult]:
         """Compares an answer with the recorded one."""
-        more = () if self.yardsticks is None else (call.yardsticks,)
-        return self.compare(call.inputs, ours, call.answer, *more)
+        return self.compare(call.inputs, ours, call.answer)
 
 
 def grid(seed: int, shape: tuple[int, ...], largest: float = 4.0) -> np.ndarray:

@@ -10,15 +10,9 @@ from torch import nn
 
 from parity_tests.agreement import StageResult
 from parity_tests.recorded_case import Answers, Case, compare_exactly, grid, rows_and_labels
-from parity_tests.training_pair import (
-    TorchRun,
-    compare_runs,
-    compare_steps,
-    torch_fit,
-    torch_one_step,
-    yardsticks,
-)
-from torch_impl import EarlyStopping, History
+from parity_tests.sigmoid import SIGMOID_ULP
+from parity_tests.training_pair import Runs, compare_runs, compare_steps, torch_fits, torch_steps
+from torch_impl import EarlyStopping
 from torch_impl.keras_random import layer_seeds, uniform
 
 __all__ = ["CASES"]
@@ -32,7 +26,7 @@ def _step(weights: str, rows: int = 300, weighted: bool = False, **options: Any)
             chosen["sample_weight"] = np.where(labels == 1, 25.0, 0.5).astype(np.float32)
         return {**chosen, "seed": 5, **options}
 
-    return Case("training.one_step", inputs, torch_one_step, _compare_steps)
+    return Case("training.one_step_in_both", inputs, torch_steps, _compare_steps)
 
 
 def _compare_steps(inputs: dict[str, Any], ours: Any, theirs: Any) -> list[StageResult]:
@@ -48,50 +42,17 @@ def _run(validated: bool = False, sample_weighted: bool = False, **options: Any)
         if sample_weighted:
             chosen["sample_weight"] = np.abs(grid(81, (700,)))
         # 700 rows are five batches of 128 and one of 60.
-        return {**chosen, "batch_size": 128, **options}
+        return {**chosen, "batch_size": 128, "sigmoid_ulp": SIGMOID_ULP, **options}
 
-    return Case("training.fit", inputs, _fit, _compare_runs, _references)
-
-
-def _fit(
-    features: np.ndarray, labels: np.ndarray, *, device: str, compiled: bool = False, **options: Any
-) -> TorchRun:
-    return torch_fit(features, labels, device=device, compiled=compiled, **options)
+    return Case("training.fits", inputs, _fits, _compare_runs)
 
 
-def _references(inputs: dict[str, Any]) -> list[dict[str, Any]]:
-    """The yardsticks, as they stood when the reference was recorded.
-
-    They are runs of `torch_impl` itself. Made anew each time they would be wrong in the same
-    way as the run that they judge, and allow it.
-    """
-    options = dict(inputs)
-    data = options.pop("features"), options.pop("labels")
-    runs = yardsticks(*data, **options)
-    # What is compared, and no more: the initial weights are exact, and the jumps are the first's.
-    return [
-        {
-            **{part: getattr(run, part) for part in ("final", "momentum", "velocity")},
-            "history": run.history.history,
-            "epoch": run.history.epoch,
-            "jumps": run.jumps if run is runs[0] else {},
-        }
-        for run in runs
-    ]
+def _fits(*, sigmoid_ulp: float, compiled: bool = False, **options: Any) -> Runs:
+    return torch_fits(compiled=compiled, **options)
 
 
-def _as_run(plain: dict[str, Any]) -> TorchRun:
-    parts = {name: plain.get(name, {}) for name in ("initial", "final", "momentum", "velocity")}
-    history = History(plain["epoch"], plain["history"])
-    return TorchRun(**parts, history=history, jumps=plain.get("jumps", {}), trace=[])
-
-
-def _compare_runs(
-    _: dict[str, Any], ours: Any, theirs: Any, references: list[dict[str, Any]]
-) -> list[StageResult]:
-    """Ours may be the reference's own run of another day."""
-    ours = ours if isinstance(ours, TorchRun) else _as_run(ours)
-    return compare_runs("run", ours, theirs, [_as_run(run) for run in references])
+def _compare_runs(_: dict[str, Any], ours: Runs, theirs: Runs) -> list[StageResult]:
+    return compare_runs("run", ours, theirs)
 
 
 def _stopped(*, device: str, values: list[float], **options: Any) -> dict[str, int]:

@@ -22,7 +22,7 @@ __all__ = ["FOLDER", "Call", "RecordingError", "Recordings", "digest", "read", "
 FOLDER = Path(__file__).with_name("recordings")
 """The recordings that are committed."""
 
-_FORMAT = 1
+_FORMAT = 2
 _INDEX = "index.json"
 
 
@@ -39,8 +39,6 @@ class Call(NamedTuple):
     """Its keyword arguments: arrays, numbers, strings, None, and containers of them."""
     answer: Any
     """Likewise."""
-    yardsticks: Any = None
-    """What else it takes to judge another answer, if anything."""
 
 
 class Recordings(NamedTuple):
@@ -85,7 +83,6 @@ def write(folder: Path, versions: Mapping[str, str], groups: Mapping[str, dict[s
                 "inputs": _encoded(call.inputs, keep),
                 "inputs_sha256": digest(call.inputs),
                 "answer": _encoded(call.answer, keep),
-                "yardsticks": _encoded(call.yardsticks, keep),
             }
         content = save(arrays)
         (folder / f"{group}.safetensors").write_bytes(content)
@@ -120,8 +117,7 @@ def read(folder: Path) -> Recordings:
         inputs = _decoded(entry["inputs"], held)
         if digest(inputs) != entry["inputs_sha256"]:
             raise _fault(folder / entry["file"], f"holds other inputs of {case!r} than recorded")
-        rest = (_decoded(entry[part], held) for part in ("answer", "yardsticks"))
-        calls[case] = Call(entry["function"], inputs, *rest)
+        calls[case] = Call(entry["function"], inputs, _decoded(entry["answer"], held))
     return Recordings(facts["versions"], calls)
 
 

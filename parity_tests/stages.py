@@ -20,11 +20,12 @@ from parity_tests.keras_process import KerasProcess
 from parity_tests.probes import exact_probe
 from parity_tests.step_trace import spread_steps
 from parity_tests.training_pair import (
-    TorchRun,
-    compare_one_step,
+    Runs,
     compare_runs,
-    torch_fit,
-    yardsticks,
+    compare_steps,
+    keras_fits,
+    torch_fits,
+    torch_steps,
 )
 from torch_impl import FeatureTransform, prior_log_odds, to_keras_weights
 from torch_impl.keras_random import dropout_mask, layer_seeds, shuffle_permutation
@@ -74,7 +75,8 @@ class Comparison:
             "validation": prepared.validation,
             "test": prepared.test,
         }
-        self.bias = prior_log_odds(prepared.positives, prepared.negatives)
+        # As the tutorial writes it; the product's own is judged by it.
+        self.bias = float(np.log(prepared.positives / prepared.negatives))
         steps = epochs * math.ceil(len(prepared.train.labels) / BATCH_SIZE)
         self.traced_steps = spread_steps(steps) if trace else ()
 
@@ -105,18 +107,17 @@ class Comparison:
             name: rng.normal(scale=1 / math.sqrt(array.shape[0]), size=array.shape).astype("f4")
             for name, array in zero.items()
         }
-        trained = self.keras_run["final"]
+        trained = self.keras_runs["float32"]["final"]
         return dict(zip(WEIGHT_SETS, (zero, prior, drawn, trained), strict=True))
 
     @cached_property
     def _run(self) -> dict[str, Any]:
-        """The tutorial's `fit`: prior bias, dropout, shuffle, eleven metrics, validation."""
+        """The tutorial's `fit`: dropout, shuffle, eleven metrics, validation."""
         train, validation = self.prepared.train, self.prepared.validation
         return {
             "features": train.features,
             "labels": train.labels,
             "seed": self.seed,
-            "output_bias": self.bias,
             "epochs": self.epochs,
             "batch_size": BATCH_SIZE,
             "validation_data": (validation.features, validation.labels),
@@ -124,19 +125,15 @@ class Comparison:
         }
 
     @cached_property
-    def keras_run(self) -> dict[str, Any]:
-        """What `keras_ref.training.fit` gives."""
-        return self.keras.call("training.fit", **self._run)
+    def keras_runs(self) -> Runs:
+        """What `keras_ref.training.fits` gives, with the tutorial's prior bias."""
+        return keras_fits(self.keras, **self._run, output_bias=self.bias)
 
     @cached_property
-    def torch_run(self) -> TorchRun:
-        """The same run in PyTorch."""
-        return torch_fit(**self._run)
-
-    @cached_property
-    def references(self) -> list[TorchRun]:
-        """The same run in float64, twice."""
-        return yardsticks(**self._run)
+    def torch_runs(self) -> Runs:
+        """The same runs in PyTorch, with PyTorch's own."""
+        bias = prior_log_odds(self.prepared.positives, self.prepared.negatives)
+        return torch_fits(**self._run, output_bias=bias)
 
     @cached_property
     def keras_on_test(self) -> dict[str, np.ndarray]:
@@ -227,16 +224,15 @@ class Comparison:
     def one_step(self) -> list[StageResult]:
         """Every gradient, moment and weight of the first batch, by the proven bound."""
         train = self.prepared.train
-        return compare_one_step(
-            "one step",
-            self.keras,
+        data = (
             self.weights["prior bias"],
             train.features[:BATCH_SIZE],
             train.labels[:BATCH_SIZE],
-            seed=self.seed,
         )
+        theirs = self.keras.call("training.one_step_in_both", *data, seed=self.seed)
+        return compare_steps("one step", torch_steps(*data, seed=self.seed), theirs, *data)
 
     def training(self) -> list[StageResult]:
-        """The whole run, within Keras's own distance from the same run in float64."""
+        """The whole run, in float32 and in float64."""
         name = f"fit, {self.epochs} epoch{'s' if self.epochs > 1 else ''}"
-        return compare_runs(name, self.torch_run, self.keras_run, self.references)
+        return compare_runs(name, self.torch_runs, self.keras_runs)

@@ -10,8 +10,15 @@ import pytest
 from data import Prepared, prepare, synthetic
 from parity_tests.agreement import StageResult
 from parity_tests.keras_process import KerasProcess
+from parity_tests.recorded_case import compare_exactly
 from parity_tests.reference import EPOCH_LOSS, RANDOM_STREAM, STEPS_PER_EPOCH
-from parity_tests.training_pair import compare_one_step, compare_runs, torch_fit, yardsticks
+from parity_tests.training_pair import (
+    compare_runs,
+    compare_steps,
+    keras_fits,
+    torch_fits,
+    torch_steps,
+)
 from torch_impl import oversample, prior_log_odds
 
 
@@ -48,7 +55,7 @@ STEPS: dict[str, dict[str, Any]] = {
 def test_one_step_agrees_in_every_gradient_moment_and_weight(
     case: str, prepared: Prepared, keras: KerasProcess
 ) -> None:
-    """Within the bound carried back from the logits."""
+    """Within the bound carried back from the logits, and in float64 to its rounding."""
     options = dict(STEPS[case])
     rows = options.pop("rows", 2048)
     features, labels = prepared.train.features[:rows], prepared.train.labels[:rows]
@@ -56,11 +63,10 @@ def test_one_step_agrees_in_every_gradient_moment_and_weight(
     bias = options.pop("output_bias", None)
     weights = keras.call("model.initial_weights", seed=5, output_bias=bias)
     sample_weight = np.where(labels == 1, 25.0, 0.51).astype(np.float32) if weighted else None
-    assert_agree(
-        compare_one_step(
-            "step", keras, weights, features, labels, seed=5, sample_weight=sample_weight, **options
-        )
-    )
+    data = (weights, features, labels)
+    options |= {"seed": 5, "sample_weight": sample_weight}
+    theirs = keras.call("training.one_step_in_both", *data, **options)
+    assert_agree(compare_steps("step", torch_steps(*data, **options), theirs, *data, **options))
 
 
 # Shorter runs, of every argument, are among the recorded cases (test_recorded_live.py).
@@ -96,7 +102,7 @@ WHOLE_BATCHES = (384, 512)  # divide the 7,680 rows
 def test_a_whole_run_agrees(
     case: str, path: str, prepared: Prepared, keras: KerasProcess, runs: dict[str, Any]
 ) -> None:
-    """Initial weights to the bit; weights, moments and history within Keras's own rounding."""
+    """Weights, moments and history: in float64 to its rounding, in float32 to Keras's own."""
     options = dict(RUNS[case])
     rows = options.pop("rows", 4 * 2048)
     data = prepared.train.features[: min(rows, 7680)], prepared.train.labels[: min(rows, 7680)]
@@ -105,19 +111,35 @@ def test_a_whole_run_agrees(
     if options.pop("validated", False):
         options["validation_data"] = (prepared.validation.features, prepared.validation.labels)
     if case not in runs:
-        runs[case] = (
-            keras.call("training.fit", *data, seed=7, **options),
-            yardsticks(*data, seed=7, **options),
-        )
-    theirs, references = runs[case]
-    ours = torch_fit(*data, seed=7, compiled=path == "compiled", **options)
-    assert_agree(compare_runs(case, ours, theirs, references))
+        runs[case] = keras_fits(keras, *data, seed=7, **options)
+    ours = torch_fits(*data, seed=7, compiled=path == "compiled", **options)
+    assert_agree(compare_runs(case, ours, runs[case]))
 
 
 @pytest.fixture(scope="module")
 def runs() -> dict[str, Any]:
-    """Keras's runs and the float64 ones, each needed by both paths."""
+    """Keras's runs, each needed by both paths."""
     return {}
+
+
+def test_the_run_in_float64_is_the_ordinary_one_but_for_its_precision(
+    prepared: Prepared, keras: KerasProcess
+) -> None:
+    """In float32 its layers give the ordinary model's bits, and losing a unit is the mask's."""
+    rows = slice(0, 1500)
+    data = prepared.train.features[rows], prepared.train.labels[rows]
+    options = {"seed": 11, "epochs": 2, "batch_size": 256, "dropout": 0.3, "metrics": False}
+    ordinary, twin = (
+        keras.call("training.fit", *data, **options, drawn_in_float32=drawn)
+        for drawn in (False, True)
+    )
+    assert_agree(compare_exactly({}, twin, ordinary))
+    for rate in (0.0, 0.3, 1.0):
+        for dtype in ("float32", "float64"):
+            came = keras.call("model.dropped", 5, rate, (33, 7), dtype)
+            plain, _ = keras.call("random.dropout", 5, rate, (33, 7), 0, 2)
+            scale = 1 / (1 - rate) if rate < 1 else 0
+            np.testing.assert_array_equal(came, (plain != 0) * np.array(scale, dtype))
 
 
 def test_oversampled_rows_are_the_tutorials(prepared: Prepared, keras: KerasProcess) -> None:

@@ -132,7 +132,8 @@ def test_adam_steps_as_the_equation_says() -> None:
             step(w, optimizer)
             g = 2 * x
             m, v = m + (g - m) * (1 - b1), v + (g * g - v) * (1 - b2)
-            x = x - m * (lr * math.sqrt(1 - b2**t) / (1 - b1**t)) / (np.sqrt(v) + eps)
+            p1, p2 = (float(np.float32(b)) ** t for b in (b1, b2))  # Keras's cast of a number
+            x = x - m * (lr * math.sqrt(1 - p2) / (1 - p1)) / (np.sqrt(v) + eps)
             # a step is some twenty roundings of numbers no larger than 8
             assert np.abs(w.detach().numpy() - x).max() <= t * bounds.gamma(20, bounds.U64) * 8
 

@@ -180,7 +180,9 @@ def test_failing_page_says_first_which_stage_broke_where_and_by_how_much(
     broken = [result for result in broken_results if not result.agree]
     assert broken[0].stage == "random weights: weights copied"
     read = Strict(differing)
-    assert read.text("strong") == [f"The frameworks differ in {len(broken)} of 36 stages."]
+    assert read.text("strong") == [
+        f"The frameworks differ in {len(broken)} of {len(broken_results)} stages."
+    ]
     top = differing[: differing.index("<table")]
     worst = broken[0].worst
     for text in ("dense/kernel [0, 0]", f"{worst.ours:.9g}", f"{worst.theirs:.9g}", "1 of 464"):
@@ -239,18 +241,23 @@ def test_names_are_text_and_never_markup(
 
 def test_plots_show_the_runs_that_were_compared(comparison: Comparison, evidence: Evidence) -> None:
     """No second training: the histories are those of the stages, the last step their weights."""
-    assert evidence.theirs is comparison.keras_run["history"]
-    assert evidence.ours is comparison.torch_run.history.history
+    ours, theirs = comparison.torch_runs, comparison.keras_runs
+    assert evidence.theirs is theirs["float32"]["history"]
+    assert evidence.ours is ours["float32"]["history"]
+    assert evidence.wide is theirs["float64"]["history"]
     steps = 2  # one batch in each of two epochs
     assert evidence.growth.steps == list(range(1, steps + 1))
-    for run in (comparison.torch_run, *comparison.references):
-        for name, last in run.trace[-1].items():
-            np.testing.assert_array_equal(last, run.final[name])
-    for name, last in comparison.keras_run["trace"][-1].items():
-        np.testing.assert_array_equal(last, comparison.keras_run["final"][name])
-    final = comparison.torch_run.final
-    apart = [np.abs(final[n].astype(float) - comparison.keras_run["final"][n]).max() for n in final]
-    assert evidence.growth.between[-1] == max(apart)
+    for run in (*ours.values(), *theirs.values()):
+        for name, last in run["trace"][-1].items():
+            np.testing.assert_array_equal(last, run["final"][name])
+
+    def apart(one: Any, other: Any) -> float:
+        pairs = ((one["final"][n].astype(float), other["final"][n]) for n in one["final"])
+        return max(np.abs(a - b).max() for a, b in pairs)
+
+    keras = theirs["float32"]
+    assert evidence.growth.between[-1] == apart(ours["float32"], keras)
+    assert evidence.growth.own[-1] == max(apart(keras, theirs[n]) for n in ("float64", "edges"))
 
 
 def test_confusion_counts_what_lies_strictly_above() -> None:

@@ -21,12 +21,12 @@ from parity_tests.agreement import StageResult
 from parity_tests.recorded import CASES, GROUPS, stale
 from parity_tests.recording_file import FOLDER, RecordingError, Recordings, read
 from parity_tests.selection import device_fault
-from parity_tests.training_pair import torch_compiled_step
+from parity_tests.training_pair import torch_compiled_steps
 from parity_tests.walls import ROOT
 
 RUNS, STEPS, STOPS = (
     [name for name in CASES if CASES[name].function == f"training.{function}"]
-    for function in ("fit", "one_step", "early_stopping")
+    for function in ("fits", "one_step_in_both", "early_stopping")
 )
 
 
@@ -65,7 +65,7 @@ def test_torch_takes_the_step_that_keras_took(
 def test_compiled_epoch_takes_the_step_that_keras_took(name: str, recordings: Recordings) -> None:
     """The moments and weights that it leaves behind lie within the same bound."""
     call = recordings.calls[name]
-    assert_agree(CASES[name].verdict(call, torch_compiled_step(**call.inputs)))
+    assert_agree(CASES[name].verdict(call, torch_compiled_steps(**call.inputs)))
 
 
 @pytest.mark.parametrize("name", STOPS)
@@ -89,7 +89,8 @@ def test_torch_trains_as_keras_trained(
 def test_a_run_that_is_there_to_stop_early_did(name: str, recordings: Recordings) -> None:
     """Before the epochs that it was allowed."""
     call = recordings.calls[name]
-    assert 1 < len(call.answer["epoch"]) < call.inputs["epochs"]
+    for run in call.answer.values():
+        assert 1 < len(run["epoch"]) < call.inputs["epochs"]
 
 
 def test_recordings_are_of_the_cases_that_are_asked(recordings: Recordings) -> None:

@@ -20,7 +20,7 @@ from parity_tests.reference import (
     ZERO_SEED,
 )
 
-RUNS = [name for name in CASES if CASES[name].function == "training.fit"]
+RUNS = [name for name in CASES if CASES[name].function == "training.fits"]
 
 
 def demands(name: str) -> list[pytest.MarkDecorator]:
@@ -48,7 +48,7 @@ def demands(name: str) -> list[pytest.MarkDecorator]:
         return [RANDOM_STREAM, EPOCH_LOSS, *steps]
     if function == "metrics_of_logits":
         return [LOGITS]
-    if function == "one_step" and name != "one step, no dropout":
+    if function == "one_step_in_both" and name != "one step, no dropout":
         return [RANDOM_STREAM]
     return []
 

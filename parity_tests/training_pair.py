@@ -1,102 +1,74 @@
-"""One training run in Keras, in PyTorch, and in float64 as the yardstick.
+"""One training run in Keras and in PyTorch, each in float32 and in float64.
 
 Rounding errors do not merely add up in training. Where a hidden unit's pre-activation lies so
 near zero that two runs round it to different sides, the ReLU lets a row's gradient through in
 one of them alone: the weights then move apart by a thousand times their rounding error within
 ten steps. (At full size, prior bias, seed 42: 25 such flips in the first 4,050 steps of two
-runs that were 1e-7 apart.) How far Keras happens to be from one float64 run is therefore one
-draw from a wide distribution, and a second yardstick makes a second draw.
+runs that were 1e-7 apart.) In float64 a flip is a billion times as rare, so that two right
+programs stay 1e-16 apart, and there a difference of semantics has nothing to hide behind.
+
+No number that is expected or allowed here is computed by `torch_impl`: they are all Keras's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
-from parity_tests.agreement import StageResult, exact, merged, within, within_rounding
-from parity_tests.bounds import first_adam_step, gradients
+from parity_tests.agreement import (
+    StageResult,
+    exact,
+    merged,
+    within,
+    within_double,
+    within_rounding,
+)
+from parity_tests.bounds import U32, U64, first_adam_step, gradients
 from parity_tests.keras_process import KerasProcess
-from parity_tests.metric_spread import recorded_spreads
+from parity_tests.sigmoid import SIGMOID_ULP
 from parity_tests.step_trace import weights_after
 from torch_impl import (
     EarlyStopping,
     FraudClassifier,
-    History,
     KerasAdam,
     fit,
     load_keras_weights,
     to_keras_weights,
 )
 from torch_impl.keras_losses import binary_crossentropy_from_logits, mean_loss
-from torch_impl.keras_random import dropout_mask, layer_seeds
 
 __all__ = [
-    "TorchRun",
-    "compare_one_step",
+    "Run",
+    "Runs",
     "compare_runs",
     "compare_steps",
-    "torch_compiled_step",
+    "keras_fits",
+    "torch_compiled_steps",
     "torch_fit",
-    "torch_one_step",
-    "yardsticks",
+    "torch_fits",
+    "torch_steps",
 ]
 
+Run = Mapping[str, Any]
+"""What a run gives, in the form of `keras_ref.training.fit`."""
+Runs = Mapping[str, Run]
+"""The same run in `float32` and in `float64`; Keras's on the other side of all `edges` too."""
 
-class TorchRun(NamedTuple):
-    """What a run of `torch_impl.fit` ends with, in NumPy and under Keras's names."""
-
-    initial: dict[str, np.ndarray]
-    final: dict[str, np.ndarray]
-    momentum: dict[str, np.ndarray]
-    velocity: dict[str, np.ndarray]
-    history: History
-    jumps: dict[str, list[float]]
-    """For each series of the history how far each value may jump; of a float64 run alone."""
-    trace: list[dict[str, np.ndarray]]
-    """The weights after each step that was asked for."""
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
-class _StoredInFloat32(KerasAdam):
-    """Computes in float64 and keeps weights and moments as float32 would hold them."""
-
-    gradients_too = False
-
-    def _update(self, w: list[torch.Tensor], group: dict[str, Any]) -> None:
-        if self.gradients_too:
-            for parameter in w:
-                assert parameter.grad is not None
-                parameter.grad.copy_(parameter.grad.float())
-        super()._update(w, group)
-        for parameter in w:
-            state = self.state_of(parameter)
-            for kept in (parameter, state["momentum"], state["velocity"]):
-                kept.copy_(kept.float())
-
-    @staticmethod
-    def alpha(step: int, group: dict[str, Any], dtype: torch.dtype) -> torch.Tensor:
-        return KerasAdam.alpha(step, group, torch.float32).to(dtype)
+def keras_fits(keras: KerasProcess, *data: np.ndarray, **options: Any) -> Runs:
+    """A run in Keras, as `keras_ref.training.fits` makes it."""
+    runs: Runs = keras.call("training.fits", *data, sigmoid_ulp=SIGMOID_ULP, **options)
+    return runs
 
 
-class _RoundedGradients(_StoredInFloat32):
-    """Rounds the gradients besides."""
-
-    gradients_too = True
-
-
-_KINDS = {"float64": KerasAdam, "stored": _StoredInFloat32, "gradients": _RoundedGradients}
-
-
-def yardsticks(*data: np.ndarray, **options: Any) -> list[TorchRun]:
-    """A run in float64, and two that keep in float32 what lasts from step to step.
-
-    They round what every float32 run rounds: weights, moments, and Adam's step size, whose
-    1 - β₂ᵗ float32 has to only four digits at the start; and the last its gradients too.
-    """
-    return [torch_fit(*data, dtype=torch.float64, rounded=rounded, **options) for rounded in _KINDS]
+def torch_fits(*data: np.ndarray, **options: Any) -> Runs:
+    """The same run in PyTorch, without TensorFlow."""
+    return {name: torch_fit(*data, dtype=dtype, **options) for name, dtype in DTYPES.items()}
 
 
 def torch_fit(
@@ -110,22 +82,19 @@ def torch_fit(
     learning_rate: float = 1e-3,
     early_stopping: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,
-    rounded: str = "float64",
     compiled: bool = True,
     batch_size: int = 2048,
     trace: Sequence[int] = (),
     device: str = "cpu",
     **options: Any,
-) -> TorchRun:
-    """The run of `keras_ref.training.fit` with the same arguments, without TensorFlow.
-
-    What a run in float64 rounds to float32 besides is said by `rounded`, a key of `_KINDS`.
-    """
+) -> Run:
+    """The run of `keras_ref.training.fit` with the same arguments."""
     model = FraudClassifier(
-        features.shape[1], hidden_units, dropout, output_bias, seed=seed, dtype=dtype, device=device
+        features.shape[1], hidden_units, dropout, output_bias, seed=seed, device=device
     )
     initial = to_keras_weights(model)
-    optimizer = _KINDS[rounded](model.parameters(), lr=learning_rate)
+    model.to(dtype)
+    optimizer = KerasAdam(model.parameters(), lr=learning_rate)
     arguments: dict[str, Any] = {
         "seed": seed,
         "optimizer": optimizer,
@@ -135,24 +104,21 @@ def torch_fit(
         "progress": False,
         **options,
     }
-    jumps: dict[str, list[float]] = {}
-    with ExitStack() as watching:
-        steps = watching.enter_context(weights_after(trace, model, optimizer))
-        spreads = []
-        if dtype == torch.float64 and options.get("metrics", True):
-            spreads = watching.enter_context(recorded_spreads(model))
+    with weights_after(trace, model, optimizer) as steps:
         history = fit(model, features, labels, **arguments)
-    if spreads:
-        passes = ["", "val_"] if options.get("validation_data") else [""]
-        for index, spread in enumerate(spreads):
-            for name, value in spread.items():
-                jumps.setdefault(passes[index % len(passes)] + name, []).append(value)
-    moments = {
-        name: _as_weights(model, [optimizer.state_of(p)[name] for p in model.parameters()])
-        for name in ("momentum", "velocity")
+    states = [optimizer.state_of(p) for p in model.parameters()]
+    return {
+        "history": history.history,
+        "epoch": history.epoch,
+        "initial": initial,
+        "trace": steps,
+        "final": to_keras_weights(model),
+        **{
+            name: _as_weights(model, [state[name] for state in states])
+            for name in ("momentum", "velocity")
+        },
+        "iterations": int(states[0]["step"]),
     }
-    final = to_keras_weights(model)
-    return TorchRun(initial, final, **moments, history=history, jumps=jumps, trace=steps)
 
 
 def _as_weights(model: FraudClassifier, tensors: list[torch.Tensor]) -> dict[str, np.ndarray]:
@@ -163,79 +129,91 @@ def _as_weights(model: FraudClassifier, tensors: list[torch.Tensor]) -> dict[str
     return to_keras_weights(twin)
 
 
-def _flat(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    return np.concatenate([arrays[name].ravel() for name in sorted(arrays)])
-
-
-def compare_runs(
-    prefix: str, ours: TorchRun, theirs: Mapping[str, Any], references: Sequence[TorchRun]
-) -> list[StageResult]:
-    """Rows for initial weights, final weights, moments and the history.
+def compare_runs(prefix: str, ours: Runs, theirs: Runs) -> list[StageResult]:
+    """Rows for initial weights, and in both precisions for weights, moments and the history.
 
     Args:
         prefix: of the rows' names.
-        ours: the float32 run.
-        theirs: what `keras_ref.training.fit` gave.
-        references: what `yardsticks` gave. One that early stopping ended elsewhere than
-            Keras's run does not count.
+        ours: what `torch_fits` gave.
+        theirs: what `keras_ref.training.fits` gave.
     """
-    references = [run for run in references if run.history.epoch == theirs["epoch"]]
-    if not references:
-        forms = f"the float64 runs took other epochs than Keras, {theirs['epoch']}"
-        return [StageResult(prefix, "rounding", np.inf, 0, 0.0, None, False, forms)]
-    rows = [
-        merged(
-            f"{prefix}: initial weights",
-            [exact("", ours.initial[name], theirs["initial"][name]) for name in ours.initial],
-        ),
-        merged(
-            f"{prefix}: weights",
-            [
-                within_rounding(
-                    name,
-                    ours.final[name],
-                    theirs["final"][name],
-                    [run.final[name] for run in references],
-                )
-                for name in ours.final
-            ],
-        ),
+    narrow, wide, edges = (theirs[name] for name in ("float32", "float64", "edges"))
+    start = [
+        exact(name, ours[dtype]["initial"][name], narrow["initial"][name])
+        for dtype in DTYPES
+        for name in narrow["initial"]
     ]
+    rows = [merged(f"{prefix}: initial weights", start)]
+    for dtype, kind in (("float32", "rounding"), ("float64", "double")):
+        mine, keras = ours[dtype], theirs[dtype]
+        group = prefix if kind == "rounding" else f"{prefix}, {dtype}"
+        lengths = [(run["epoch"], run["iterations"], list(run["history"])) for run in (mine, keras)]
+        if lengths[0] != lengths[1] or narrow["epoch"] != wide["epoch"]:
+            forms = (
+                f"epochs, steps and keys: PyTorch {lengths[0]}, Keras {lengths[1]}; "
+                f"Keras's epochs in float32 {narrow['epoch']}, in float64 {wide['epoch']}"
+            )
+            rows.append(StageResult(group, kind, np.inf, 0, 0.0, None, False, forms))
+            continue
+        same_length = edges["epoch"] == wide["epoch"]  # early stopping may end it elsewhere
+        yardsticks = {"rounding": [wide, edges] if same_length else [wide], "double": [narrow]}[
+            kind
+        ]
+        spread = edges["spread"] if same_length else {}
+        for stage, part, form in _PARTS:
+            parts = [form(run[part], dtype) for run in (mine, keras)]
+            others = [form(run[part], "float64") for run in yardsticks]
+            results = [
+                within_double(name, parts[0][name], parts[1][name], others[0][name])
+                if kind == "double"
+                else within_rounding(
+                    name,
+                    parts[0][name],
+                    parts[1][name],
+                    [other[name] for other in others],
+                    np.float64(spread.get(name, 0.0)) if part == "history" else 0.0,
+                )
+                for name in parts[1]
+            ]
+            rows.append(merged(f"{group}: {stage}", results))
+    return rows
+
+
+def _whole(arrays: Mapping[str, np.ndarray], _: str) -> dict[str, np.ndarray]:
+    """As one array, under no name: what one unit of measurement holds for."""
+    return {"": np.concatenate([arrays[name].ravel() for name in sorted(arrays)])}
+
+
+_PARTS: tuple[tuple[str, str, Any], ...] = (
+    ("weights", "final", lambda arrays, _: arrays),
+    ("momentum", "momentum", _whole),
     # A square doubles relative errors: the velocity's root is compared, which is in the
     # gradient's unit and what a step divides by.
-    for moment, form in (("momentum", _flat), ("velocity", lambda came: np.sqrt(_flat(came)))):
-        mine, keras = form(getattr(ours, moment)), form(theirs[moment])
-        wide = [form(getattr(run, moment)) for run in references]
-        name = f"{prefix}: {'√' if moment == 'velocity' else ''}{moment}"
-        rows.append(within_rounding(name, mine, keras, wide))
-    return [*rows, compare_histories(prefix, ours.history, theirs, references)]
+    ("√velocity", "velocity", lambda arrays, dtype: {"": np.sqrt(_whole(arrays, dtype)[""])}),
+    (
+        "history",
+        "history",
+        lambda history, dtype: {name: np.array(series, dtype) for name, series in history.items()},
+    ),
+)
+"""A row's name, the part of a run that it compares, and the arrays that it makes of that."""
 
 
-def compare_histories(
-    prefix: str, ours: History, theirs: Mapping[str, Any], references: Sequence[TorchRun]
-) -> StageResult:
-    """One row for all losses and metrics of all epochs, keys, order and epochs included."""
-    stage = f"{prefix}: history"
-    keys = [list(h) for h in (ours.history, theirs["history"])]
-    if keys[0] != keys[1] or ours.epoch != theirs["epoch"]:
-        forms = f"PyTorch {keys[0]} {ours.epoch}, Keras {keys[1]} {theirs['epoch']}"
-        return StageResult(stage, "rounding", np.inf, 0, 0.0, None, False, forms)
-    return merged(
-        stage,
-        [
-            within_rounding(
-                name,
-                np.float32(ours.history[name]),
-                np.float32(theirs["history"][name]),
-                [np.float64(run.history.history[name]) for run in references],
-                np.float64(references[0].jumps.get(name, 0.0)),
-            )
-            for name in keys[0]
-        ],
-    )
+def torch_steps(*data: Any, **options: Any) -> dict[str, dict[str, dict[str, np.ndarray]]]:
+    """The steps of `keras_ref.training.one_step_in_both`, without TensorFlow."""
+    return {name: _step(*data, dtype=dtype, **options) for name, dtype in DTYPES.items()}
 
 
-def torch_one_step(
+def torch_compiled_steps(*data: Any, **options: Any) -> dict[str, dict[str, Any]]:
+    """What the same steps leave behind where the compiled epoch takes them: no gradient."""
+    steps = {}
+    for name, dtype in DTYPES.items():
+        steps[name] = _step(*data, dtype=dtype, compiled=True, **options)
+        del steps[name]["gradient"]
+    return steps
+
+
+def _step(
     weights: Mapping[str, np.ndarray],
     features: np.ndarray,
     labels: np.ndarray,
@@ -244,100 +222,84 @@ def torch_one_step(
     dropout: float = 0.5,
     sample_weight: np.ndarray | None = None,
     device: str = "cpu",
+    dtype: torch.dtype,
+    compiled: bool = False,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """The step of `keras_ref.training.one_step` with the same arguments, without TensorFlow."""
     model = FraudClassifier(*weights["dense/kernel"].shape, dropout, seed=seed, device=device)
     load_keras_weights(model, weights)
-    optimizer = KerasAdam(model.parameters())
-
-    def there(array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(array).to(device)
-
-    losses = binary_crossentropy_from_logits(model(there(features)), there(labels))
-    loss = mean_loss(losses, None if sample_weight is None else there(sample_weight))
-    loss.backward()
-    optimizer.step()
-    states = [optimizer.state_of(p) for p in model.parameters()]
+    optimizer = KerasAdam(model.to(dtype).parameters())
+    if compiled:
+        fit(
+            model, features, labels, batch_size=len(features), sample_weight=sample_weight,
+            shuffle=False, optimizer=optimizer, metrics=False, progress=False,
+        )  # fmt: skip
+    else:
+        x, y = (torch.from_numpy(array).to(device, dtype) for array in (features, labels))
+        weighted = None
+        if sample_weight is not None:
+            weighted = torch.from_numpy(sample_weight).to(device, dtype)
+        mean_loss(binary_crossentropy_from_logits(model(x), y), weighted).backward()
+        optimizer.step()
+    parameters = list(model.parameters())
+    states = [optimizer.state_of(p) for p in parameters]
+    zeros = torch.zeros(())
     return {
-        "gradient": _as_weights(model, [p.grad for p in model.parameters()]),
+        "gradient": _as_weights(model, [zeros if p.grad is None else p.grad for p in parameters]),
         "momentum": _as_weights(model, [state["momentum"] for state in states]),
         "velocity": _as_weights(model, [state["velocity"] for state in states]),
         "weight": to_keras_weights(model),
     }
-
-
-def torch_compiled_step(
-    weights: Mapping[str, np.ndarray],
-    features: np.ndarray,
-    labels: np.ndarray,
-    *,
-    seed: int,
-    dropout: float = 0.5,
-    sample_weight: np.ndarray | None = None,
-) -> dict[str, dict[str, np.ndarray]]:
-    """What the same step leaves behind where the compiled epoch takes it: all but the gradient."""
-    model = FraudClassifier(*weights["dense/kernel"].shape, dropout, seed=seed)
-    load_keras_weights(model, weights)
-    optimizer = KerasAdam(model.parameters())
-    fit(
-        model, features, labels, batch_size=len(features), sample_weight=sample_weight,
-        shuffle=False, optimizer=optimizer, metrics=False, progress=False,
-    )  # fmt: skip
-    states = [optimizer.state_of(p) for p in model.parameters()]
-    return {
-        "momentum": _as_weights(model, [state["momentum"] for state in states]),
-        "velocity": _as_weights(model, [state["velocity"] for state in states]),
-        "weight": to_keras_weights(model),
-    }
-
-
-def compare_one_step(
-    prefix: str, keras: KerasProcess, *data: Any, seed: int, **options: Any
-) -> list[StageResult]:
-    """Every gradient, moment and weight of one step of both, by the proven bound.
-
-    Args:
-        prefix: of the rows' names.
-        keras: the reference's process.
-        *data: weights, features and labels, as `torch_one_step` takes them.
-        seed: which the dropout's seed follows from.
-        **options: the rate and the rows' weights, likewise.
-    """
-    theirs = keras.call("training.one_step", *data, seed=seed, **options)
-    ours = torch_one_step(*data, seed=seed, **options)
-    return compare_steps(prefix, ours, theirs, *data, seed=seed, **options)
 
 
 def compare_steps(
     prefix: str,
-    ours: Mapping[str, Mapping[str, np.ndarray]],
-    theirs: Mapping[str, Mapping[str, np.ndarray]],
+    ours: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]],
+    theirs: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]],
     weights: Mapping[str, np.ndarray],
     features: np.ndarray,
     labels: np.ndarray,
     *,
-    seed: int,
     dropout: float = 0.5,
     sample_weight: np.ndarray | None = None,
+    **_: Any,
 ) -> list[StageResult]:
-    """The same for two steps that were taken, from what they were taken with."""
-    units = weights["dense/kernel"].shape[1]
-    kept = np.ones((len(features), units))
-    if dropout:
-        mask = dropout_mask(layer_seeds(seed, 2)[1], 0, dropout, range(len(features)), units)
-        kept = mask.numpy() / (1 - dropout)
+    """Every gradient, moment and weight of a step: by the proven bound, and in double.
+
+    Args:
+        prefix: of the rows' names.
+        ours: what `torch_steps` or `torch_compiled_steps` gave; what it lacks is not compared.
+        theirs: what `keras_ref.training.one_step_in_both` gave; which units it kept, too.
+        weights: what the steps were taken with, in float32.
+        features: likewise.
+        labels: likewise.
+        dropout: the rate.
+        sample_weight: (N, 1), the rows' weights; None for ones.
+        **_: what else the steps were taken with.
+    """
+    kept = theirs["kept"] / (1 - dropout)
     bound = gradients(features, labels, weights, kept, sample_weight)
     expected = {
         name: {"gradient": bound[name], **first_adam_step(weights[name].astype(float), bound[name])}
         for name in bound
     }
-    return [
-        merged(
-            f"{prefix}: {what}",
-            [
-                within(name, "proven", ours[what][name], theirs[what][name], *expected[name][what])
+    rows = []
+    for dtype, kind in (("float32", "proven"), ("float64", "double")):
+        mine, keras = ours[dtype], theirs[dtype]
+        # In float64 the bound is as much smaller as the unit roundoff is, and what it is
+        # measured from was computed in float64 itself.
+        ratio = 1.0 if kind == "proven" else 2 * U64 / U32
+        for what in mine:
+            results = [
+                within(
+                    name,
+                    kind,
+                    mine[what][name],
+                    keras[what][name],
+                    expected[name][what].value,
+                    expected[name][what].allowance * ratio,
+                )
                 for name in bound
-            ],
-        )
-        for what in ours
-    ]
+            ]
+            group = prefix if kind == "proven" else f"{prefix}, {dtype}"
+            rows.append(merged(f"{group}: {what}", results))
+    return rows

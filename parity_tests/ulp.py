@@ -15,8 +15,8 @@ def ulp_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         b: the same dtype and shape.
 
     Returns:
-        int64 counts; the largest int64 where exactly one is NaN. Infinity is one above the
-        largest float.
+        int64 counts; the largest int64 where exactly one is NaN, or where float64 has more
+        numbers between the two. Infinity is one above the largest float.
     """
     integer = {2: np.int16, 4: np.int32, 8: np.int64}[a.dtype.itemsize]
 
@@ -25,7 +25,10 @@ def ulp_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         # Negative floats order backwards as integers: mirror them below zero.
         return np.where(bits < 0, np.iinfo(integer).min - bits, bits)
 
-    distance = np.abs(rank(a) - rank(b))
+    below, above = (choose(rank(a), rank(b)) for choose in (np.minimum, np.maximum))
+    # As unsigned numbers the difference of the ends of float64 does not overflow.
+    distance = above.astype(np.uint64) - below.astype(np.uint64)
+    distance = np.minimum(distance, np.iinfo(np.int64).max).astype(np.int64)
     one_nan, both_nan = np.isnan(a) ^ np.isnan(b), np.isnan(a) & np.isnan(b)
     return np.where(one_nan, np.iinfo(np.int64).max, np.where(both_nan, 0, distance))
 

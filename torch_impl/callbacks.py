@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import numpy as np
 from torch import Tensor, nn
 
 __all__ = ["Callback", "EarlyStopping"]
@@ -53,7 +54,8 @@ class EarlyStopping(Callback):
 
     Stops when `wait >= patience`, never in the first epoch, which is the best so far; with
     `restore_best_weights` the best weights are restored at the end of the run, also where it
-    was not stopped early (Keras 3; Keras 2 did so only on stopping).
+    was not stopped early (Keras 3; Keras 2 did so only on stopping). What is monitored is
+    compared as float32 holds it, also where the model computes in float64.
     Source: keras/src/callbacks/early_stopping.py.
 
     Args:
@@ -145,7 +147,12 @@ class EarlyStopping(Callback):
             model.load_state_dict(self.best_weights)
 
     def _improves(self, current: float, best: float | None) -> bool:
-        return best is None or self.sign * current - self.min_delta > self.sign * best
+        if best is None:
+            return True
+        # Keras's `ops.less` makes tensors of both, and TensorFlow float32 of a Python number,
+        # whatever the model computes in; the difference before it is the Python numbers'.
+        least = np.float32(current - self.sign * self.min_delta)
+        return bool(self.sign * least > self.sign * np.float32(best))
 
     def _keep(self, model: nn.Module, epoch: int) -> None:
         self.best_epoch = epoch

@@ -24,7 +24,9 @@ class KerasAdam(Optimizer):
     1. ε is added to √v before the correction of its bias (Kingma and Ba's "ε hat"), so it
        weighs √(1 - β₂ᵗ) times less: at t = 1 a torch ε would have to be 32 times larger.
     2. ε is 1e-7, not 1e-8.
-    3. The corrections are computed in the parameter's dtype, as Keras does.
+    3. The corrections are computed in the parameter's dtype, of β as float32 holds it: in
+       float64 too Keras raises float32(β), because TensorFlow's `cast` of a Python number
+       makes it float32 first. The 1 - β of the moments is the Python number's.
 
     Source: keras/src/optimizers/adam.py.
 
@@ -126,5 +128,6 @@ class KerasAdam(Optimizer):
             dtype: in which Keras computes, the parameter's.
         """
         t = torch.tensor(float(step), dtype=dtype)
-        corrections = 1 - torch.tensor(group["betas"], dtype=dtype) ** t
+        betas = torch.tensor(group["betas"], dtype=torch.float32).to(dtype)
+        corrections = 1 - betas**t
         return torch.as_tensor(group["lr"], dtype=dtype) * corrections[1].sqrt() / corrections[0]

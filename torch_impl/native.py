@@ -46,6 +46,9 @@ TOTALS = np.dtype(
 )
 """`struct Totals` of the C++ source."""
 
+_REALS = {torch.float32: ("float", ctypes.c_float), torch.float64: ("double", ctypes.c_double)}
+"""What the source may be built for: C++'s name, and its type."""
+
 
 class NativeEpoch:
     """Epochs of one model, optimizer and shuffled data set.
@@ -54,9 +57,9 @@ class NativeEpoch:
     so that native and eager epochs may follow each other.
 
     Args:
-        model: a seeded classifier in float32 on the CPU.
+        model: a seeded classifier in float32 or float64 on the CPU.
         optimizer: of its four parameters.
-        library: built for the model's sizes.
+        library: built for the model's sizes and dtype.
     """
 
     def __init__(self, model: FraudClassifier, optimizer: KerasAdam, library: ctypes.CDLL) -> None:
@@ -80,7 +83,8 @@ class NativeEpoch:
             and model.hidden_units % 8 == 0  # a row of the mask must be whole vectors
             and rows.device.type == "cpu"
             and rows.shape[1] == model.in_features
-            and all(p.dtype == torch.float32 and p.requires_grad for p in parameters)
+            and rows.dtype in _REALS
+            and all(p.dtype == rows.dtype and p.requires_grad for p in parameters)
             and len(optimizer.param_groups) == 1
             and {id(p) for p in optimizer.param_groups[0]["params"]} == {id(p) for p in parameters}
             and len({int(optimizer.state_of(p)["step"]) for p in parameters}) == 1
@@ -88,7 +92,9 @@ class NativeEpoch:
             and type(model.output) is nn.Linear
             and not any(_hooked(module) for module in model.modules())
         )
-        library = _build(model.in_features, model.hidden_units) if plain else None
+        if not plain:
+            return None
+        library = _build(model.in_features, model.hidden_units, _REALS[rows.dtype][0])
         return None if library is None else cls(model, optimizer, library)
 
     def train(
@@ -97,9 +103,9 @@ class NativeEpoch:
         """Runs one epoch and gives its sums.
 
         Args:
-            rows: float32 (N, F), contiguous, in training order.
-            labels: float32 (N, 1).
-            weights: float32 (N, 1) or None.
+            rows: (N, F) of the model's dtype, contiguous, in training order.
+            labels: (N, 1), likewise.
+            weights: (N, 1) or None, likewise.
             batch_size: rows per step.
             metrics: whether more than the loss is added up.
 
@@ -110,9 +116,10 @@ class NativeEpoch:
         assert isinstance(drop, KerasDropout)
         group = self._optimizer.param_groups[0]
         beta1, beta2 = group["betas"]
-        adam = np.array(
-            [group["lr"], beta1, beta2, 1 - beta1, 1 - beta2, group["eps"]], dtype=np.float32
-        )
+        real = _REALS[rows.dtype][1]
+        # β as float32 holds it in the corrections of bias, as `KerasAdam.alpha` explains.
+        powers = np.float32(beta1), np.float32(beta2)
+        adam = np.array([group["lr"], *powers, 1 - beta1, 1 - beta2, group["eps"]], dtype=real)
         steps = -(-len(rows) // batch_size)
         parameters = _parameters(model)
         states = [self._optimizer.state_of(p) for p in parameters]
@@ -136,7 +143,7 @@ class NativeEpoch:
             _pointer(streams),
             0 if drop.conversion == "xla" else 9,
             ctypes.c_uint32(math.ceil(float(np.float32(drop.rate)) * 2**23)),
-            ctypes.c_float(1 / (1 - drop.rate)),
+            real(1 / (1 - drop.rate)),
             int(metrics),
             _pointer(totals),
         )
@@ -177,12 +184,12 @@ def _hooked(module: nn.Module) -> bool:
     )
 
 
-def _packed(tensors: list[Tensor]) -> NDArray[np.float32]:
+def _packed(tensors: list[Tensor]) -> NDArray[Any]:
     """One vector in the source's order: kernels in Keras's layout, (in, out)."""
     return np.concatenate([t.detach().numpy().T.ravel() for t in tensors])
 
 
-def _unpack(vector: NDArray[np.float32], tensors: list[Tensor]) -> None:
+def _unpack(vector: NDArray[Any], tensors: list[Tensor]) -> None:
     at = 0
     with torch.no_grad():
         for tensor in tensors:
@@ -197,8 +204,8 @@ def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
 
 
 @cache
-def _build(features: int, hidden_units: int) -> ctypes.CDLL | None:
-    shape = (f"-DFEATURES={features}", f"-DHIDDEN={hidden_units}")
+def _build(features: int, hidden_units: int, real: str) -> ctypes.CDLL | None:
+    shape = (f"-DFEATURES={features}", f"-DHIDDEN={hidden_units}", f"-DREAL={real}")
     command = [os.environ.get("CXX", "c++"), *_FLAGS, *shape]
     source = _SOURCE.read_bytes()
     key = hashlib.sha256(source + repr((command, _processor())).encode()).hexdigest()[:16]

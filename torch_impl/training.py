@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
@@ -36,8 +35,8 @@ class History:
 
     Args:
         epoch: numbers of the epochs run, from 0.
-        history: `loss`, the metrics, and the same with `val_`: one value per epoch, as float32
-            holds it.
+        history: `loss`, the metrics, and the same with `val_`: one value per epoch, as the
+            model's dtype holds it.
     """
 
     epoch: list[int] = field(default_factory=list)
@@ -96,7 +95,7 @@ def fit(
         seed: of the permutation, 0 to 2**32 - 1; drawn from torch's generator if None.
         optimizer: `KerasAdam(model.parameters())` if None.
         metrics: whether the tutorial's eleven are measured besides the loss.
-        compiled: whether a seeded `FraudClassifier` in float32 on the CPU with `KerasAdam` is
+        compiled: whether a seeded `FraudClassifier` on the CPU with `KerasAdam` is
             trained by the compiled epoch; anything else, or where no C++ compiler is
             (warned of once), takes the eager path, which computes the same.
         steps_per_epoch: makes epochs of so many batches that walk through the rows, as the
@@ -265,7 +264,7 @@ class _Eager:
             loss_sum += loss.detach().double() * len(y)
             if totals is not None:
                 totals.update(logits, y)
-        return _logs(loss_sum, len(rows), totals)
+        return _logs(loss_sum, len(rows), totals, rows.dtype)
 
     def evaluate(
         self, rows: Tensor, labels: Tensor, batch_size: int, metrics: bool
@@ -285,13 +284,13 @@ class _Native:
     ) -> dict[str, float]:
         """One epoch over rows in the order given; its loss and metrics."""
         totals = self.native.train(rows, labels, weights, batch_size, metrics)
-        return _native_logs(totals, "weighted_loss", len(rows), metrics)
+        return _native_logs(totals, "weighted_loss", rows, metrics)
 
     def evaluate(
         self, rows: Tensor, labels: Tensor, batch_size: int, metrics: bool
     ) -> dict[str, float]:
         """Loss and metrics without dropout."""
-        return _native_logs(self.native.evaluate(rows, labels), "loss", len(rows), metrics)
+        return _native_logs(self.native.evaluate(rows, labels), "loss", rows, metrics)
 
 
 def _evaluate(
@@ -306,16 +305,18 @@ def _evaluate(
             loss_sum += binary_crossentropy_from_logits(logits, y).sum(dtype=torch.float64)
             if totals is not None:
                 totals.update(logits, y)
-    return _logs(loss_sum, len(rows), totals)
+    return _logs(loss_sum, len(rows), totals, rows.dtype)
 
 
-def _logs(loss_sum: Tensor, rows: int, totals: KerasMetrics | None) -> dict[str, float]:
+def _logs(
+    loss_sum: Tensor, rows: int, totals: KerasMetrics | None, dtype: torch.dtype
+) -> dict[str, float]:
     logs = {"loss": float(loss_sum) / max(rows, 1)}
-    return _as_keras_logs(logs if totals is None else logs | totals.result())
+    return _as_keras_logs(logs if totals is None else logs | totals.result(), dtype)
 
 
-def _native_logs(totals: NDArray[Any], loss: str, rows: int, metrics: bool) -> dict[str, float]:
-    logs = {"loss": float(totals[loss]) / max(rows, 1)}
+def _native_logs(totals: NDArray[Any], loss: str, rows: Tensor, metrics: bool) -> dict[str, float]:
+    logs = {"loss": float(totals[loss]) / max(len(rows), 1)}
     if metrics:
         logs |= metrics_from_sums(
             torch.tensor(
@@ -324,13 +325,13 @@ def _native_logs(totals: NDArray[Any], loss: str, rows: int, metrics: bool) -> d
             torch.tensor([int(totals[name]) for name in ("tn", "fp", "fn", "tp")]),
             torch.from_numpy(totals["buckets"].ravel()),
         )
-    return _as_keras_logs(logs)
+    return _as_keras_logs(logs, rows.dtype)
 
 
-def _as_keras_logs(logs: dict[str, float]) -> dict[str, float]:
-    # Keras's history holds what float32 held, in the order of the names; early stopping
-    # compares those numbers.
-    return {name: float(np.float32(logs[name])) for name in sorted(logs)}
+def _as_keras_logs(logs: dict[str, float], dtype: torch.dtype) -> dict[str, float]:
+    # Keras's history holds what a tensor of floatx held, in the order of the names.
+    held = torch.float64 if dtype == torch.float64 else torch.float32
+    return {name: torch.tensor(logs[name], dtype=held).item() for name in sorted(logs)}
 
 
 # Below so many parameters an operation is too short to be shared out.
