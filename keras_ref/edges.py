@@ -1,12 +1,12 @@
-"""The float64 run in which all that float32 may decide otherwise is decided otherwise.
+"""The float32 run in which all that rounding may do otherwise is done otherwise.
 
-Where a number lies on an edge to within rounding, float32 may put it on either side: a
-pre-activation at the bend of the ReLU, whose gradient then flows or does not, and a
-probability at a threshold, where a metric counts the row or does not. Two right float32 runs
-may differ in any of these, and so be farther apart than either happens to be from float64.
-This run takes the other side of each unit that a rounding error of typical size takes over the
-bend, so that it tells how far those can take a run; and it measures how far each metric can
-jump at all, with every row at either end of what float32 may make of its probability.
+Sums over features and over rows are taken in reverse. And where a number lies on an edge,
+rounding may put it on either side: a pre-activation at the bend of the ReLU, whose gradient then
+flows or does not, and a probability at a threshold, where a metric counts the row or does not.
+Two right float32 runs may differ in any of these, and so be farther apart than either happens to
+be from float64. This run takes the other side of each unit that a rounding error of typical size
+takes over the bend, so that it tells how far those can take a run; and it measures how far each
+metric can jump at all, with every row at either end of what float32 may make of its probability.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_ref.model import DropoutOfFloat32, Layers
+from keras_ref.model import Layers
 
 __all__ = ["Edges"]
 
@@ -35,8 +35,13 @@ def _typical(n: int) -> float:
     return math.sqrt(n) * _U
 
 
+def _backwards(x: Any, kernel: Any, bias: Any) -> Any:
+    """The affine map, with the gradients' sums over the rows taken in reverse."""
+    return ops.flip(ops.matmul(ops.flip(x, 0), kernel) + bias, 0)
+
+
 class Edges:
-    """Layers and metrics of one such run.
+    """Layers and metrics of such a run.
 
     Args:
         dropout: the rate, which scales what the hidden layer is off by.
@@ -53,7 +58,7 @@ class Edges:
     @property
     def layers(self) -> Layers:
         """For `keras_ref.model.make_model`."""
-        return Layers(partial(_Hidden, edges=self), DropoutOfFloat32, partial(_Output, edges=self))
+        return Layers(hidden=partial(_Hidden, edges=self), output=partial(_Output, edges=self))
 
     def metrics(self, metrics: list[keras.metrics.Metric]) -> list[keras.metrics.Metric]:
         """Each with all rows at the best, and at the worst, end of their probabilities."""
@@ -73,7 +78,7 @@ class _Hidden(keras.layers.Dense):
 
     def call(self, x: Any, training: bool = False) -> Any:
         """The value is the ReLU's."""
-        z = ops.matmul(x, self.kernel) + self.bias
+        z = _backwards(ops.flip(x, -1), ops.flip(self.kernel, 0), self.bias)
         size = ops.matmul(ops.abs(x), ops.abs(self.kernel)) + ops.abs(self.bias)
         terms = x.shape[-1] + 1
         self.edges.hidden_error = _gamma(terms) * size * (self.edges.scale if training else 1)
@@ -91,15 +96,15 @@ class _Output(keras.layers.Dense):
         self.edges = edges
 
     def call(self, x: Any, training: bool = False) -> Any:
-        """As the layer's."""
-        z, steep = ops.matmul(x, self.kernel) + self.bias, ops.abs(self.kernel)
+        """As the layer's own."""
+        z, steep = _backwards(x, self.kernel, self.bias), ops.abs(self.kernel)
         size = ops.matmul(ops.abs(x), steep) + ops.abs(self.bias)
         error = ops.matmul(self.edges.hidden_error, steep) + _gamma(x.shape[-1] + 4) * size
         p = ops.sigmoid(z)
         carried = ops.maximum(ops.sigmoid(z + error) - p, p - ops.sigmoid(z - error))
         # An ULP is at most 2u of its number; one more for the product with the thresholds' count.
         self.edges.margin = carried + (self.edges.sigmoid_ulp + 1) * 2 * _U * p
-        return super().call(x)
+        return self.activation(z)
 
 
 class _AtEdge(keras.metrics.Metric):

@@ -131,7 +131,7 @@ def fit(
     Returns:
         `history` and `epoch` of the History; `initial` and `final` weights; `weights` after
         each epoch; `trace`, the weights after the steps asked for; Adam's `momentum` and
-        `velocity` under the weights' names; `iterations`.
+        `velocity` under the weights' names; `iterations`; and how many rows a `batch` has.
     """
     network = (features.shape[1], hidden_units, dropout, output_bias, seed)
     initial = get_weights(make_model(*network))
@@ -174,6 +174,7 @@ def fit(
         "final": get_weights(model),
         **_moments(optimizer, initial),
         "iterations": iterations(optimizer),
+        "batch": min(batch_size, len(features)),
     }
 
 
@@ -206,20 +207,16 @@ def fits(
         **options: arguments of `fit`, but for `dtype`, `layers` and `more_metrics`.
 
     Returns:
-        The runs in `float32`; in `float64`; and on the other side of all `edges` that float32
-        may be on either side of (`keras_ref.edges`), whose `spread` says by epoch how far each
-        metric that is a step function may jump.
+        The runs in `float32`; in `float64`; and in float32 on the other side of all `edges`
+        that rounding may leave it on either side of (`keras_ref.edges`), whose `spread` says by
+        epoch how far each metric that is a step function may jump.
     """
     from keras_ref.edges import Edges  # here: Keras 2 has no `keras.ops`
 
     runs = {dtype: fit(features, labels, dtype=dtype, **options) for dtype in _DTYPES}
-    with computing_in("float64"):
-        edges = Edges(options.get("dropout", 0.5), sigmoid_ulp)
-        stepped = [metric for metric in tutorial_metrics() if metric.name in _STEPPED]
-        at_edges = edges.metrics(stepped)
-    runs["edges"] = fit(
-        features, labels, dtype="float64", layers=edges.layers, more_metrics=at_edges, **options
-    )
+    edges = Edges(options.get("dropout", 0.5), sigmoid_ulp)
+    at_edges = edges.metrics([m for m in tutorial_metrics() if m.name in _STEPPED])
+    runs["edges"] = fit(features, labels, layers=edges.layers, more_metrics=at_edges, **options)
     for run in runs.values():
         del run["weights"]  # of each epoch, which nobody compares
     history = runs["edges"]["history"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
 from itertools import zip_longest
@@ -18,10 +18,10 @@ __all__ = [
     "StageResult",
     "exact",
     "merged",
+    "no_farther",
     "ulp_distance",
+    "ulp_off",
     "within",
-    "within_double",
-    "within_rounding",
 ]
 
 Kind = Literal["exact", "proven", "double", "rounding"]
@@ -173,90 +173,77 @@ def within(
 
 
 ROUNDING_FACTOR = 2.0
-"""How much farther the two may lie apart than Keras lies from a yardstick: if both are equally
-far from it, in opposite directions, they are twice as far from each other."""
+"""How much farther two runs may lie apart than one lies from the truth: if both are equally far
+from it, in opposite directions, they are twice as far from each other."""
 
-_FLOOR_ULP = 4
-"""Adam's last line rounds four times, by half an ULP each: two ULP, in either framework."""
+_DTYPES = {"double": np.dtype(np.float64), "rounding": np.dtype(np.float32)}
 
 
-def within_double(
-    stage: str, ours: np.ndarray, theirs: np.ndarray, narrow: np.ndarray
-) -> StageResult:
-    """Agreement of two float64 runs, where any difference in semantics shows.
+def ulp_off(narrow: np.ndarray, wide: np.ndarray) -> float:
+    """How far rounding took Keras: the largest distance of a float32 run from a float64 one.
 
     Args:
-        stage: the row's name.
-        ours: PyTorch's numbers at the end of a run in float64.
-        theirs: Keras's, of the same run in float64; the same shape.
-        narrow: Keras's, of the same run in float32. How far it is from `theirs` is what rounding
-            does to this run, and float64 rounds so much less finely: the allowance, one for the
-            whole array, is `ROUNDING_FACTOR` times that distance in the ratio of the two
-            precisions, and at least 4 ULP of the largest number.
+        narrow: float32, of Keras.
+        wide: float64, of Keras, the same shape.
+
+    Returns:
+        In units in the last place that float32 has at the largest number. NaN, with which
+        nothing agrees, where the two are not finite in the same places.
     """
-    ratio = float(np.finfo(np.float64).eps / np.finfo(np.float32).eps)
-    return _no_farther(stage, "double", np.float64, ours, theirs, [narrow], ratio)
+    finite = np.isfinite(wide)
+    if narrow.shape != wide.shape or not np.array_equal(np.isfinite(narrow), finite):
+        return np.nan
+    apart = np.abs(narrow[finite].astype(np.float64) - wide[finite]).max(initial=0.0)
+    return float(apart / _spacing(wide[finite].astype(np.float32)))
 
 
-def within_rounding(
+def no_farther(
     stage: str,
+    kind: Literal["double", "rounding"],
     ours: np.ndarray,
     theirs: np.ndarray,
-    yardsticks: Sequence[np.ndarray],
+    ulp: float,
+    terms: int,
     jump: np.ndarray | float = 0.0,
 ) -> StageResult:
     """Agreement where rounding errors feed back: no farther apart than rounding took Keras.
 
+    Float64 rounds as many times more finely than float32 as its ULP is smaller: in their own
+    ULP two float64 runs may be as far apart as two float32 runs.
+
     Args:
         stage: the row's name.
-        ours: PyTorch's numbers at the end of a float32 run.
-        theirs: Keras's, of the same run; the same shape.
-        yardsticks: Keras's numbers of the same run in float64 (the same shape each), and of
-            such as differ from that by rounding alone, at least one. The allowance, one for the
-            whole array, is `ROUNDING_FACTOR` times Keras's largest distance from any, and at
-            least 4 ULP of the largest number.
+        kind: `"double"` for runs in float64, `"rounding"` for runs in float32.
+        ours: PyTorch's numbers at the end of a run.
+        theirs: Keras's, of the same run; the same shape and dtype.
+        ulp: what `ulp_off` says of Keras.
+        terms: of the longest sum on the way, which each framework takes in its own order, and
+            which therefore typically errs by √terms · u (Higham and Mary, SISC 41, 2019), where
+            u is half an ULP. The allowance, one for the whole array, is `ROUNDING_FACTOR` times
+            the larger of the two, in ULP of the largest number.
         jump: how far each number may jump besides, because it is a step function of numbers
             that rounding may put on either side of a step.
     """
-    return _no_farther(stage, "rounding", np.float32, ours, theirs, yardsticks, 1.0, jump)
-
-
-def _no_farther(
-    stage: str,
-    kind: Kind,
-    dtype: type[np.floating],
-    ours: np.ndarray,
-    theirs: np.ndarray,
-    yardsticks: Sequence[np.ndarray],
-    ratio: float,
-    jump: np.ndarray | float = 0.0,
-) -> StageResult:
-    """No farther apart than `theirs` is from the yardsticks, times `ratio` and the factor."""
-    shapes = {array.shape for array in (ours, theirs, *yardsticks)}
-    if {ours.dtype, theirs.dtype} != {np.dtype(dtype)} or len(shapes) != 1:
+    if {ours.dtype, theirs.dtype} != {_DTYPES[kind]} or ours.shape != theirs.shape:
         return _mismatch(stage, kind, ours, theirs)
-    wide = theirs.astype(np.float64)
-    all_of_them = np.stack(list(yardsticks))
-    finite = np.isfinite(ours) & np.isfinite(theirs) & np.isfinite(all_of_them).all(axis=0)
-    as_such = finite | (_equal(ours, theirs) & ~np.isfinite(all_of_them).any(axis=0))
-
-    def largest(values: np.ndarray) -> float:
-        return float(np.abs(values[..., finite]).max(initial=0.0))
-
+    finite = np.isfinite(ours) & np.isfinite(theirs)
     with np.errstate(invalid="ignore"):
-        gap, own = ours - wide, wide - all_of_them
-    floor = _FLOOR_ULP * float(np.spacing(np.asarray(largest(theirs), dtype=dtype)))
-    allowance = max(ROUNDING_FACTOR * ratio * largest(own), floor) + np.broadcast_to(
-        jump, gap.shape
-    )
-    used = float((np.abs(gap) / allowance)[finite].max(initial=0.0))
-    broken = ~as_such | (finite & (np.abs(gap) > allowance))
+        gap = np.abs(ours.astype(np.float64) - theirs)
+    off = np.maximum(ulp, math.sqrt(terms) / 2)  # NaN stays NaN
+    allowance = ROUNDING_FACTOR * off * _spacing(theirs[finite]) + np.broadcast_to(jump, gap.shape)
+    with np.errstate(invalid="ignore"):
+        share = np.where(finite, gap / allowance, np.where(_equal(ours, theirs), 0.0, np.inf))
+    broken = ~(share <= 1)
     worst = None
     if broken.any():
-        share = np.where(finite, np.abs(gap) / allowance, np.where(as_such, 0.0, np.inf))
         at = np.unravel_index(int(np.argmax(share)), gap.shape)
         worst = _break(broken, ours, theirs, f"a difference of {allowance[at]:.3g} at most", at)
-    return _result(stage, kind, ours, theirs, used, worst)
+    return _result(stage, kind, ours, theirs, float(share[finite].max(initial=0.0)), worst)
+
+
+def _spacing(values: np.ndarray) -> float:
+    """An ULP of the largest number."""
+    return float(np.spacing(np.abs(values).max(initial=0)))
 
 
 _ELEMENTS = 1 << 15  # at a time: what is computed on the way stays in the cache

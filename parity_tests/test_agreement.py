@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parity_tests.agreement import exact, merged, ulp_distance, within, within_rounding
+from parity_tests.agreement import exact, merged, no_farther, ulp_distance, ulp_off, within
 
 FLOATS = st.floats(width=32, allow_nan=False)
 
@@ -96,6 +96,14 @@ def test_within_claims_nothing_where_the_allowance_is_infinite() -> None:
     ).agree
 
 
+def test_ulp_distance_of_float64_does_not_overflow_either() -> None:
+    """More numbers than fit into int64 are as many as do; opposite signs add up."""
+    one = np.array([2.0, -2.0, 1e308, 5e-324])
+    other = np.array([-2.0, 2.0, -1e308, -5e-324])
+    most = np.iinfo(np.int64).max
+    assert ulp_distance(one, other).tolist() == [most, most, most, 2]
+
+
 def test_merged_keeps_the_worst() -> None:
     """One bad part makes the whole bad."""
     good, bad = exact("a", f32(1.0), f32(1.0)), exact("b", f32(1.0, 2.0), f32(2.0, 2.0))
@@ -105,39 +113,66 @@ def test_merged_keeps_the_worst() -> None:
     assert whole.detail == f"b {bad.detail}", "and its part is named"
 
 
+KINDS = [("rounding", np.float32), ("double", np.float64)]
+
+
+@pytest.mark.parametrize(("kind", "dtype"), KINDS)
 @pytest.mark.parametrize(
-    ("ours", "agree"),
-    [
-        pytest.param([1.0, 2.0], True, id="the-same"),
-        pytest.param([1.0, 2.0 + 3e-3], True, id="twice-keras-own-distance"),
-        pytest.param([1.0, 2.0 + 6e-3], False, id="farther"),
-        pytest.param([1.0, np.nan], False, id="nan-for-a-number"),
-        pytest.param([1.0, np.inf], False, id="infinity-for-a-number"),
-    ],
+    ("wrong", "agree"),
+    [(0, True), (20, True), (21, False), (np.nan, False), (np.inf, False)],
 )
-def test_rounding_is_measured_by_keras_own_distance_from_float64(
-    ours: list[float], agree: bool
+def test_two_runs_may_be_twice_as_far_apart_as_rounding_took_keras(
+    kind: str, dtype: type, wrong: float, agree: bool
 ) -> None:
-    """Keras lies 2e-3 from float64 in its worst element: 4e-3 are allowed everywhere."""
-    result = within_rounding("s", f32(*ours), f32(1.0, 2.0), [np.array([1.0, 2.002])])
-    assert result.agree is agree
-    assert bool(result.detail) is not agree
+    """In ULP of the largest number, wherever the number stands that is off, and not one more."""
+    theirs = np.linspace(1, 4, 40_000, dtype=dtype)  # an ULP of 4 is 8 that of the dtype's u
+    for at in (0, 17_123, 39_999):
+        ours = theirs.copy()
+        ours[at] += dtype(wrong) * np.spacing(dtype(4))
+        result = no_farther("s", kind, ours, theirs, 10.0, 4)
+        assert result.agree is agree
+        assert (result.worst.at == (at,)) if not agree else result.worst is None
+        assert no_farther("s", kind, theirs, ours, 10.0, 4).agree is agree
 
 
-def test_rounding_is_measured_by_the_farthest_yardstick() -> None:
-    """In whichever order they come; a NaN in some of the runs alone is no agreement."""
-    near, far, nan = np.array([1.0, 2.001]), np.array([1.004, 2.0]), np.array([1.0, np.nan])
-    for yardsticks in ([near, far], [far, near]):
-        assert within_rounding("s", f32(1.0, 2.007), f32(1.0, 2.0), yardsticks).agree
-        assert not within_rounding("s", f32(1.0, 2.009), f32(1.0, 2.0), yardsticks).agree
-    assert not within_rounding("s", f32(1.0, 2.0), f32(1.0, 2.0), [near, nan]).agree
-    assert not within_rounding("s", f32(1.0, 2.0), f32(1.0, np.nan), [nan]).agree
-    assert within_rounding("s", f32(1.0, np.nan), f32(1.0, np.nan), [nan]).agree
+@pytest.mark.parametrize(("kind", "dtype"), KINDS)
+def test_what_any_order_of_summation_may_do_is_allowed_where_keras_is_exact(
+    kind: str, dtype: type
+) -> None:
+    """√n ULP, and no more; a step function may jump besides, where it may and nowhere else."""
+    theirs = np.ones(3, dtype)
+    for terms, ulp, agree in ((16, 4, True), (16, 5, False), (1, 1, True), (1, 2, False)):
+        ours = theirs + np.array([0, ulp, 0]) * np.spacing(dtype(1))
+        assert no_farther("s", kind, ours.astype(dtype), theirs, 0.0, terms).agree is agree
+    ours = theirs + np.array([0, 0.5, 0], dtype)
+    assert no_farther("s", kind, ours, theirs, 0.0, 1, np.array([0, 0.5, 0])).agree
+    assert not no_farther("s", kind, ours, theirs, 0.0, 1, np.array([0.5, 0, 0])).agree
 
 
-def test_rounding_allows_a_few_ulp_where_keras_is_exact() -> None:
-    """And no more."""
-    one = np.float32(1)
-    near, far = one + 4 * np.spacing(one), one + 5 * np.spacing(one)
-    assert within_rounding("s", f32(near), f32(1.0), [np.array([1.0])]).agree
-    assert not within_rounding("s", f32(far), f32(1.0), [np.array([1.0])]).agree
+@pytest.mark.parametrize(("kind", "dtype"), KINDS)
+def test_runs_of_another_form_differ(kind: str, dtype: type) -> None:
+    """Another dtype, on one side or both, another shape, or a NaN on one side."""
+    here, other = np.ones(3, dtype), np.ones(3, KINDS[kind == "rounding"][1])
+    for ours, theirs in ((here, other), (other, here), (other, other), (here, here[:2])):
+        assert not no_farther("s", kind, ours, theirs, np.inf, 1).agree
+    missing = np.array([1, np.nan, 1], dtype)
+    assert no_farther("s", kind, missing, missing, 0.0, 1).agree
+    assert not no_farther("s", kind, missing, here, 1e9, 1).agree
+    assert not no_farther("s", kind, here, here, np.nan, 1).agree, (
+        "an unknown distance allows nothing"
+    )
+
+
+def test_how_far_rounding_took_keras_is_counted_in_ulp_of_float32() -> None:
+    """By the worst element; runs that are finite in other places say nothing."""
+    wide = np.array([1.0, 2.0, -3.0])
+    narrow = wide.astype(np.float32)
+    assert ulp_off(narrow, wide) == 0
+    for at in range(3):
+        off = narrow.copy()
+        off[at] += np.float32(6 * 2**-22)  # an ULP of 3 is 2**-22
+        assert ulp_off(off, wide) == 6
+    assert ulp_off(f32(1, np.nan), np.array([1, np.nan])) == 0
+    assert np.isnan(ulp_off(f32(1, np.nan), np.array([1.0, 2.0])))
+    assert np.isnan(ulp_off(f32(1, 2), np.array([1.0, np.inf])))
+    assert np.isnan(ulp_off(f32(1, 2), np.array([1.0])))

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from parity_tests.agreement import within, within_double, within_rounding
+from parity_tests.agreement import no_farther, ulp_off, within
 from parity_tests.bounds import exactly, forward
 from parity_tests.keras_process import KerasProcess
 from parity_tests.reference import FLOAT64, KERAS_3_FILES, OF_TODAY
@@ -196,9 +196,10 @@ def test_keras_opens_predicts_and_trains_on(
     their_wide = keras.call("files.train_on_in_float64", str(path), X, Y, 32, epochs)
     for name, keras_wide in their_wide.items():
         narrow = theirs["final"][name]
+        off = ulp_off(narrow, keras_wide)
         for result in (
-            within_rounding(name, ours[name], narrow, [keras_wide]),
-            within_double(name, wide[name], keras_wide, narrow),
+            no_farther(name, "rounding", ours[name], narrow, off, 32),
+            no_farther(name, "double", wide[name], keras_wide, off, 32),
         ):
             assert result.agree, (result.kind, result.stage, result.detail)
 
