@@ -27,8 +27,8 @@ from parity_tests.training_pair import (
     torch_fits,
     torch_steps,
 )
-from torch_impl import FeatureTransform, prior_log_odds, to_keras_weights
-from torch_impl.keras_random import dropout_mask, layer_seeds, shuffle_permutation
+from torch_impl import FeatureTransform, KerasDropout, prior_log_odds, to_keras_weights
+from torch_impl.keras_random import layer_seeds, shuffle_permutation
 
 if TYPE_CHECKING:
     from data import Prepared
@@ -206,14 +206,14 @@ class Comparison:
 
     def random_numbers(self) -> list[StageResult]:
         """The dropout masks and the order of rows that Keras draws from the seed."""
-        units = 16
-        seed = layer_seeds(self.seed, 2)[1]
-        theirs, _ = self.keras.call("random.dropout", seed, 0.5, (BATCH_SIZE, units), 0, 3)
-        ours = [dropout_mask(seed, k, 0.5, range(BATCH_SIZE), units) for k in range(3)]
+        seed, ones = layer_seeds(self.seed, 2)[1], torch.ones(BATCH_SIZE, 16)
+        theirs, _ = self.keras.call("random.dropout", seed, 0.5, tuple(ones.shape), 0, 3)
+        layer = KerasDropout(0.5, seed)
+        ours = torch.stack([layer(ones) for _ in range(3)]).numpy()
         rows = len(self.prepared.train.features)
         orders = self.keras.call("random.fit_orders", self.seed, rows, 1, BATCH_SIZE)
         return [
-            exact("random numbers: dropout masks", torch.stack(ours).numpy(), theirs != 0),
+            exact("random numbers: dropout masks", ours, theirs),
             exact(
                 "random numbers: order of rows",
                 shuffle_permutation(self.seed, rows).numpy(),
