@@ -22,6 +22,7 @@ from parity_tests.selection import (
     keras_line,
     needed_packages,
     needs_keras,
+    unasked,
 )
 
 _left_out = pytest.StashKey[LeftOut]()
@@ -156,11 +157,29 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A worker of pytest-xdist tells the main process, which collects nothing itself."""
+    """A worker of pytest-xdist tells the main process, which collects nothing itself.
+
+    That one fails a run which live Keras was there for and was not asked in.
+    """
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         left = session.config.stash[_left_out]
         output["left_out"] = tuple(map(dict, left))
+    elif _fault(session.config) and not session.exitstatus:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _fault(config: pytest.Config) -> str | None:
+    options = config.option
+    if _asks_no_keras(config) or options.collectonly:
+        return None
+    told = config.pluginmanager.get_plugin("terminalreporter").stats.values()
+    asked = sum(
+        "keras" in getattr(report, "keywords", ()) for reports in told for report in reports
+    )
+    chosen = options.keyword or options.markexpr or options.maxfail or options.deselect
+    whole = config.args_source == pytest.Config.ArgsSource.TESTPATHS and not chosen
+    return unasked(asked, whole, config.stash[_left_out].tests)
 
 
 def pytest_unconfigure() -> None:
@@ -181,6 +200,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     left = config.stash[_left_out]
     for line in left.lines():
         terminalreporter.write_line(line)
+    if fault := _fault(config):
+        terminalreporter.write_line(f"ERROR: {fault}", red=True)
     if config.getoption("--tally"):
         count = {kind: len(found) for kind, found in terminalreporter.stats.items()}
         tally = {

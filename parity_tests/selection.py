@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from functools import cache
 from pathlib import Path
 
+from parity_tests.keras_process import PYTHON
 from parity_tests.recording_file import FOLDER, read_index
 from parity_tests.reference import reference
 from parity_tests.walls import ALLOWED, ROOT
 
-__all__ = ["absent", "device_fault", "keras_line", "needed_packages", "needs_keras"]
+__all__ = ["absent", "device_fault", "keras_line", "needed_packages", "needs_keras", "unasked"]
 
 _ROOMS = {*ALLOWED, "parity_tests"}
 
@@ -97,6 +99,27 @@ def keras_line(recorded: bool) -> str:
         f"Keras: recorded by keras {versions['keras']} / tensorflow "
         f"{versions.get('tensorflow', '-')} ({reason})"
     )
+
+
+def unasked(asked: int, whole: bool, left_out: Mapping[str, int]) -> str | None:
+    """Why a run that had to ask live Keras did not, in one line; None if it did.
+
+    What is installed is looked up here and nowhere else: who decides what is left out may err.
+
+    Args:
+        asked: how many tests that ask live Keras were run.
+        whole: whether the run was of the whole suite.
+        left_out: how many tests were not run, by reason.
+    """
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if not os.environ.get(PYTHON) and absent({"keras", backend}):
+        return None
+    lost = sum(n for reason, n in left_out.items() if "no live Keras" in reason)
+    if lost:
+        return f"live Keras is installed, and {lost} tests that ask it were left out"
+    if whole and not asked:
+        return "live Keras is installed, and no test asked it"
+    return None
 
 
 def device_fault(name: str) -> str | None:

@@ -27,8 +27,8 @@ from parity_tests.training_pair import (
     torch_fits,
     torch_steps,
 )
-from torch_impl import FeatureTransform, KerasDropout, prior_log_odds, to_keras_weights
-from torch_impl.keras_random import layer_seeds, shuffle_permutation
+from torch_impl import FeatureTransform, FraudClassifier, prior_log_odds, to_keras_weights
+from torch_impl.keras_random import shuffle_permutation
 
 if TYPE_CHECKING:
     from data import Prepared
@@ -206,9 +206,9 @@ class Comparison:
 
     def random_numbers(self) -> list[StageResult]:
         """The dropout masks and the order of rows that Keras draws from the seed."""
-        seed, ones = layer_seeds(self.seed, 2)[1], torch.ones(BATCH_SIZE, 16)
+        ones, layer = torch.ones(BATCH_SIZE, 16), FraudClassifier(seed=self.seed).dropout
+        seed = int(self.keras.call("random.fresh_model", self.seed)["dropout/seed"])
         theirs, _ = self.keras.call("random.dropout", seed, 0.5, tuple(ones.shape), 0, 3)
-        layer = KerasDropout(0.5, seed)
         ours = torch.stack([layer(ones) for _ in range(3)]).numpy()
         rows = len(self.prepared.train.features)
         orders = self.keras.call("random.fit_orders", self.seed, rows, 1, BATCH_SIZE)

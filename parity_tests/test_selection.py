@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from parity_tests.selection import LeftOut, absent, keras_line, needed_packages, needs_keras
+from parity_tests import selection
+from parity_tests.selection import (
+    LeftOut,
+    absent,
+    keras_line,
+    needed_packages,
+    needs_keras,
+    unasked,
+)
 from parity_tests.walls import ROOT
 
 
@@ -72,3 +83,55 @@ def test_what_is_left_out_is_counted_by_reason() -> None:
         "2 tests not run: slow (--fast)",
         "1 file not collected: without pandas",
     ]
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "whole", "reason", "fault"),
+    [
+        (True, 1, True, "slow (--fast)", None),
+        (True, 0, False, "slow (--fast)", None),
+        (True, 0, True, "slow (--fast)", "no test asked it"),
+        (True, 9, True, "no live Keras (tensorflow not installed)", "3 tests that ask it"),
+        (True, 9, False, "no live Keras (tensorflow not installed)", "3 tests that ask it"),
+        (False, 0, True, "no live Keras (tensorflow not installed)", None),
+    ],
+    ids=["asked", "a-part", "not-asked", "left-out", "left-out-of-a-part", "not-there"],
+)
+def test_live_keras_that_is_there_has_to_be_asked(
+    there: bool, asked: int, whole: bool, reason: str, fault: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """By a whole run; and none of its tests may be lost with nobody told."""
+    monkeypatch.delenv("PARITY_KERAS_PYTHON", raising=False)
+    monkeypatch.setattr(selection, "absent", lambda names: set() if there else names)
+    came = unasked(asked, whole, {reason: 3})
+    assert came is None if fault is None else fault in str(came)
+
+
+@pytest.mark.keras
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("reference.reference = lambda: reference.Reference(None, 'tensorflow', None)",
+         "tests that ask it were left out"),
+        ("selection.needs_keras = lambda *_: False\n"
+         "import pytest\n"
+         "def pytest_collection_modifyitems(items):\n"
+         "    items[:] = [i for i in items if i.name == 'test_histogram_has_a_bin_for_each_power_of_two']",
+         "no test asked it"),
+    ],
+    ids=["not-found", "not-recognised"],
+)  # fmt: skip
+def test_a_run_that_loses_its_live_tests_fails(fault: str, said: str, tmp_path: Path) -> None:
+    """The twin: whatever passed, the exit status is 1 and the last lines say why."""
+    (tmp_path / "losing.py").write_text(f"from parity_tests import reference, selection\n{fault}\n")
+    answer = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "losing", "-p", "no:cacheprovider",
+         *(["parity_tests/test_weights.py"] if "lambda: reference" in fault else [])],
+        cwd=ROOT, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+    )  # fmt: skip
+    assert answer.returncode == 1, answer.stdout + answer.stderr
+    assert said in answer.stdout
+    assert "failed" not in answer.stdout
