@@ -21,7 +21,7 @@ class Growth:
     between: list[float]
     """Largest |PyTorch - Keras| over all weights."""
     own: list[float]
-    """Largest |Keras - float64|, of Keras's two float64 runs the farther: its own rounding."""
+    """Largest |Keras - float64|, of two float32 runs the farther: its own rounding."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ def gather(comparison: Comparison) -> Evidence:
             steps=list(comparison.traced_steps),
             between=[_apart(a, b) for a, b in zip(ours["trace"], theirs["trace"], strict=True)],
             own=[
-                max(_apart(narrow, other) for other in others)
-                for narrow, *others in zip(
-                    theirs["trace"], wide["trace"], edges["trace"], strict=True
+                max(_apart(narrow, true) for narrow in narrows)
+                for true, *narrows in zip(
+                    wide["trace"], theirs["trace"], edges["trace"], strict=True
                 )
             ],
         ),

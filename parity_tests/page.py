@@ -33,8 +33,10 @@ _KINDS = {
     "partial sum fits float32.",
     "proven": "Both frameworks lie within a forward error bound of a float64 reference, computed "
     "for each element from the numbers at hand.",
-    "rounding": "Where errors feed back (training), the two are no farther apart than twice "
-    "Keras's own distance from the same run in float64.",
+    "double": "Where errors feed back (training), both make the same run in float64, and are no "
+    "farther apart than float64 rounds: as many of its ULP as float32 took Keras, twice.",
+    "rounding": "The two float32 runs are no farther apart than twice the distance of a float32 "
+    "run of Keras's, summed otherwise, from Keras's own run in float64.",
 }
 
 
@@ -209,7 +211,7 @@ def _allowance(results: list[StageResult], evidence: Evidence) -> str:
         "Share of the allowance used",
         allowance_plot(results),
         "By the framework that used more of it, at its worst element. Circles: proven bounds; "
-        "squares: rounding in training. Logarithmic.",
+        "squares: training, in float32 and in float64. Logarithmic.",
     )
     kinds = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in _KINDS.items())
     told = f"""<div class="card"><h3>What is demanded</h3>
@@ -219,7 +221,7 @@ def _allowance(results: list[StageResult], evidence: Evidence) -> str:
         "How the weights move apart in training",
         growth_plot(evidence),
         "Largest difference over all weights, step by step. The solid line is how far rounding "
-        "alone takes Keras from the same run in float64 (the farther of two such runs).",
+        "alone takes Keras from the same run in float64 (the farther of two float32 runs).",
     )
     lead = "The worst element of each stage, against all that the stage allows."
     right = f'<div class="stack">{told}{growth}</div>'

@@ -131,7 +131,7 @@ def _lollipop(at: Axes, y: int, name: str, result: StageResult, left: float, rig
     colour = INK if result.agree else DIFFER
     share = min(max(result.allowance_used, left), right)
     at.plot([left, share], [y, y], color=colour, linewidth=1.1, solid_capstyle="butt")
-    marker = "s" if result.kind == "rounding" else "o"
+    marker = "o" if result.kind == "proven" else "s"
     at.plot(
         [share], [y], marker if result.agree else "X", color=colour, clip_on=False,
         markersize=5 if result.agree else 7,

@@ -257,7 +257,9 @@ def test_plots_show_the_runs_that_were_compared(comparison: Comparison, evidence
 
     keras = theirs["float32"]
     assert evidence.growth.between[-1] == apart(ours["float32"], keras)
-    assert evidence.growth.own[-1] == max(apart(keras, theirs[n]) for n in ("float64", "edges"))
+    assert evidence.growth.own[-1] == max(
+        apart(theirs["float64"], run) for run in (keras, theirs["edges"])
+    )
 
 
 def test_confusion_counts_what_lies_strictly_above() -> None:

@@ -118,7 +118,7 @@ def test_live_keras_that_is_there_has_to_be_asked(
         ("selection.needs_keras = lambda *_: False\n"
          "import pytest\n"
          "def pytest_collection_modifyitems(items):\n"
-         "    items[:] = [i for i in items if i.name == 'test_histogram_has_a_bin_for_each_power_of_two']",
+         "    items[:] = [i for i in items if 'a_bin_for_each_power' in i.name]",
          "no test asked it"),
     ],
     ids=["not-found", "not-recognised"],

@@ -179,6 +179,15 @@ TRAPS = (
         "test_keras_parts.py::test_adam_differs_from_torchs_by_its_epsilon",
     ),
     Trap(
+        "Adam's β in float64",
+        "βᵗ is float32(β)ᵗ in float64 too: TensorFlow's `cast` of a Python number makes it float32 first; 1 - β of the moments is the number's",
+        "βᵗ of the number",
+        training.betas_not_rounded,
+        "the first step of 1e-3 differs by {step:.1e}; two runs in float64 end {weights:.0e} apart instead of 1e-16",
+        "keras_adam.py::KerasAdam.alpha",
+        "test_fit.py::test_a_whole_run_agrees",
+    ),
+    Trap(
         "dropout masks",
         "a stream of counters: seed, count of training calls, place in the batch",
         "torch's generator",
@@ -230,6 +239,15 @@ TRAPS = (
         training.last_weights_kept,
         "`val_loss` {kept:.4f} and not {restored:.4f}",
         "callbacks.py::EarlyStopping",
+        "test_recorded.py::test_early_stopping_stops_and_restores_where_keras_did",
+    ),
+    Trap(
+        "early stopping's comparison",
+        "of numbers as float32 holds them, also where the model computes in float64: TensorFlow makes float32 of a Python number",
+        "none; Python compares in float64",
+        training.improvements_too_small,
+        "a loss in float64 that falls by 1e-9 in each epoch stops a run with a patience of 3 after {stopped:.0f} epochs; compared in float64 it never stops",
+        "callbacks.py::EarlyStopping._improves",
         "test_recorded.py::test_early_stopping_stops_and_restores_where_keras_did",
     ),
     Trap(

@@ -205,6 +205,35 @@ def last_weights_kept(lab: Lab) -> dict[str, float]:
     return {"restored": scores[True], "kept": scores[False], "epochs": len(history.epoch)}
 
 
+def betas_not_rounded(lab: Lab) -> dict[str, float]:
+    """Training in float64 with the corrections of Adam's bias from β itself."""
+    del lab  # which is in float32
+
+    class Unrounded(KerasAdam):
+        @staticmethod
+        def alpha(step: int, group: dict[str, Any], dtype: torch.dtype) -> Tensor:
+            beta1, beta2 = (1 - torch.tensor(beta, dtype=dtype) ** step for beta in group["betas"])
+            return group["lr"] * beta2.sqrt() / beta1
+
+    wide = Lab(torch.float64)
+    group: dict[str, Any] = {"lr": 1e-3, "betas": (0.9, 0.999)}
+    first = [float(kind.alpha(1, group, torch.float64)) for kind in (KerasAdam, Unrounded)]
+    moved = group["lr"] * abs(1 - first[1] / first[0])
+    return {"weights": wide.apart(wide.run(optimizer=Unrounded).model), "step": moved}
+
+
+def improvements_too_small(lab: Lab) -> dict[str, float]:
+    """A `val_loss` in float64 that falls by 1e-9 in each epoch, with a patience of 3."""
+    course = [lab.scores(lab.keras.model)["loss"] - 1e-9 * epoch for epoch in range(10)]
+    stopping, model = EarlyStopping("val_loss", patience=3), lab.model()
+    stopped = next(
+        epoch
+        for epoch, value in enumerate(course)
+        if stopping.on_epoch_end(epoch, {"val_loss": value}, model) or stopping.stop_training
+    )
+    return {"stopped": stopped + 1}
+
+
 def moments_lost(lab: Lab) -> dict[str, float]:
     """One more epoch from a file that holds the weights alone: Adam starts over."""
     resumed = copy.deepcopy(lab.keras.model)

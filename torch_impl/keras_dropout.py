@@ -18,7 +18,8 @@ class KerasDropout(nn.Module):
     """`keras.layers.Dropout(rate, seed=seed)`: the same units, bit for bit.
 
     Differs from `nn.Dropout` in where the mask comes from alone: a unit's fate is a function
-    of the seed, of how many training calls came before, and of its place in the batch.
+    of the seed, of how many training calls came before, and of its place in the batch. The mask
+    is float32's in every dtype; a float64 layer of Keras draws other bits.
     Source: keras/src/layers/regularization/dropout.py.
 
     Args:

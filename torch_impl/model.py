@@ -55,8 +55,8 @@ class FraudClassifier(nn.Module):
         output_bias: start of the output bias, for example `prior_log_odds(492, 284315)`;
             zero if None.
         seed: what `keras.utils.set_random_seed` would get, 0 to 2**32 - 1. The initial
-            weights and every dropout mask are then Keras's, bit for bit. If None, both come
-            from torch's global generator.
+            weights and every dropout mask are then Keras's in float32, bit for bit, whatever
+            the dtype. If None, both come from torch's global generator.
         device: where the parameters are made.
         dtype: of the parameters, a floating-point type.
 
