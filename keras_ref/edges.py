@@ -16,11 +16,13 @@ from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
+from keras_ref.compat import to_numpy
 from keras_ref.model import Layers
 
-__all__ = ["Edges"]
+__all__ = ["Edges", "counts_at_ends", "layers_on"]
 
 _U = 2.0**-24  # unit roundoff of float32
 
@@ -123,3 +125,56 @@ class _AtEdge(keras.metrics.Metric):
     def result(self) -> Any:
         """The metric's."""
         return self.metric.result()
+
+
+def layers_on(
+    rows: np.ndarray, kernel: np.ndarray, bias: np.ndarray,
+    output_kernel: np.ndarray, output_bias: np.ndarray, sigmoid_ulp: float,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """What both layers, and Keras's own, make of rows, without dropout; all float32.
+
+    Returns:
+        `hidden`, which units let the gradient through (`open`), and `probabilities`; the same
+        of Keras's layers as `plain …`; the `margin` of each probability.
+    """
+    import tensorflow as tf
+
+    edges = Edges(0.0, sigmoid_ulp)
+    answers = {}
+    for name, layers in (("plain ", Layers()), ("", edges.layers)):
+        hidden = layers.hidden(len(bias), activation="relu")
+        output = layers.output(1, activation="sigmoid")
+        x = tf.constant(rows)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            for layer, width, weights in (
+                (hidden, len(kernel), [kernel, bias]),
+                (output, len(bias), [output_kernel, output_bias]),
+            ):
+                layer.build((None, width))
+                layer.set_weights(weights)
+            h = hidden(x)
+        answers[f"{name}hidden"] = to_numpy(h)
+        # h_j grows with x_0 as the kernel says, or not at all.
+        answers[f"{name}open"] = to_numpy(tape.batch_jacobian(h, x))[:, :, 0] / kernel[0]
+        answers[f"{name}probabilities"] = to_numpy(output(h))
+    return {**answers, "margin": to_numpy(edges.margin)}
+
+
+def counts_at_ends(
+    labels: np.ndarray, probabilities: np.ndarray, margin: np.ndarray
+) -> list[dict[str, float]]:
+    """Confusion counts with every row at its best end, and at its worst; all (N, 1)."""
+    edges = Edges(0.0, 0.0)
+    edges.margin = ops.convert_to_tensor(margin)
+    kinds = {
+        "tp": keras.metrics.TruePositives,
+        "fp": keras.metrics.FalsePositives,
+        "tn": keras.metrics.TrueNegatives,
+        "fn": keras.metrics.FalseNegatives,
+    }
+    ends = {name: edges.metrics([kind()]) for name, kind in kinds.items()}
+    for pair in ends.values():
+        for metric in pair:
+            metric.update_state(labels, probabilities)
+    return [{name: float(pair[i].result()) for name, pair in ends.items()} for i in range(2)]

@@ -237,7 +237,7 @@ FAULTS = (
     Change("C++: Adam's count is of epochs", _CPP, "start < n; start += batch, ++iterations, streams += 4", "start < n; start += batch, streams += 4"),
     Change("reference in float64 drops units that float32 keeps", "keras_ref/model.py", "ones = keras.ops.ones_like(inputs, dtype=\"float32\")", "ones = keras.ops.ones_like(inputs)", ("test_fit.py::test_the_run_in_float64_is_the_ordinary_one_but_for_its_precision",), live=True),
     Change("reference in float64 starts from its own draws", "keras_ref/training.py", "set_weights(model, {name: array.astype(dtype) for name, array in initial.items()})", "dict(initial)", ("test_fit.py::test_a_whole_run_agrees",), live=True),
-    Change("reference at its edges is the plain run", "keras_ref/edges.py", "open_ = ops.where(ops.abs(z) < _typical(terms) * size, 1 - above, above)", "open_ = above", ("test_fit.py::test_a_whole_run_agrees",), live=True),
+    Change("reference at its edges is the plain run", "keras_ref/edges.py", "open_ = ops.where(ops.abs(z) < _typical(terms) * size, 1 - above, above)", "open_ = above", ("test_edges.py",), live=True),
     Change("raw rows are not raw", "parity_tests/stages.py", "features = bounds.standardised(test.raw, self.prepared.train.raw)", "features = bounds.exactly(test.features)", ("test_stage_twins.py",), live=True),
     Change("the report agrees where any stage does", "parity_tests/report.py", '"agree" if all(result.agree', '"agree" if any(result.agree', ("test_report.py",), live=True),
 )  # fmt: skip
