@@ -233,12 +233,12 @@ FAULTS = (
     Change("the scale of a constant column is its rounding error", _FEATURES, "scale = torch.where(constant, 1.0, variance.sqrt())", "scale = torch.where(variance == 0, 1.0, variance.sqrt())"),
     Change("features moved to float16 lose their statistics", _FEATURES, "if moved is not None and moved.dtype != torch.float64:", "if False:"),
     Change("prior log-odds to base ten", _MODEL, "math.log(positives / negatives)", "math.log10(positives / negatives)"),
-    Change("C++: the counter of masks never carries", _CPP, "c1 = uint32_t((first + b) >> 32)", "c1 = 0"),
+    Change("C++: the Brier score is weighted by rows", _CPP, "squared += error * error;", "squared += error * error * (weight ? weight[r] : Real(1));"),
     Change("C++: Adam's count is of epochs", _CPP, "start < n; start += batch, ++iterations, streams += 4", "start < n; start += batch, streams += 4"),
     Change("reference in float64 drops units that float32 keeps", "keras_ref/model.py", "ones = keras.ops.ones_like(inputs, dtype=\"float32\")", "ones = keras.ops.ones_like(inputs)", ("test_fit.py::test_the_run_in_float64_is_the_ordinary_one_but_for_its_precision",), live=True),
     Change("reference in float64 starts from its own draws", "keras_ref/training.py", "set_weights(model, {name: array.astype(dtype) for name, array in initial.items()})", "dict(initial)", ("test_fit.py::test_a_whole_run_agrees",), live=True),
     Change("reference at its edges is the plain run", "keras_ref/edges.py", "open_ = ops.where(ops.abs(z) < _typical(terms) * size, 1 - above, above)", "open_ = above", ("test_edges.py",), live=True),
-    Change("raw rows are not raw", "parity_tests/stages.py", "features = bounds.standardised(test.raw, self.prepared.train.raw)", "features = bounds.exactly(test.features)", ("test_stage_twins.py",), live=True),
+    Change("the verdict's sentence counts no stage that must be exact", "parity_tests/report.py", "broken = sum(not result.agree for result in results)", "broken = sum(not result.agree for result in results if result.allowance_used is not None)", ("test_report.py",)),
     Change("the report agrees where any stage does", "parity_tests/report.py", '"agree" if all(result.agree', '"agree" if any(result.agree', ("test_report.py",), live=True),
 )  # fmt: skip
 

@@ -135,6 +135,13 @@ CASES: dict[str, Case] = {
     "early stopping, upwards": _stopping(
         [-value for value in _LOSSES], "val_prc", mode="max", patience=2, restore_best_weights=True
     ),
+    # As a run in float64 may lose: by less than float32 tells apart, and by just as much.
+    **{
+        f"early stopping, a fall of {fall}": _stopping(
+            [0.5 - step * epoch for epoch in range(8)], patience=3, restore_best_weights=True
+        )
+        for fall, step in (("a thousandth of an ULP", 2.0**-35), ("an ULP", 2.0**-25))
+    },
     "early stopping, not a number": _stopping(
         [5.0, math.nan, math.nan, 4.0], patience=2, restore_best_weights=True
     ),

@@ -185,14 +185,25 @@ def test_the_first_adam_of_a_process_does_not_load_torchs_compiler(
         torch.optim.SGD(nn.Linear(2, 1).parameters())
 
 
-def test_adam_leaves_parameters_without_a_gradient() -> None:
-    """As any torch optimizer."""
+@pytest.mark.parametrize("steps_before", [0, 2])
+def test_adam_leaves_parameters_without_a_gradient(steps_before: int) -> None:
+    """As any torch optimizer, and their moments and counts too, had they a gradient before."""
     frozen, w = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
     optimizer = KerasAdam([frozen, w])
+    for _ in range(steps_before):
+        optimizer.zero_grad()
+        (w + frozen).sum().backward()
+        optimizer.step()
+    optimizer.zero_grad()
+    kept = [p.detach().clone() for p in (frozen, w)]
+    state = copy.deepcopy(optimizer.state_of(frozen))
     w.sum().backward()
     optimizer.step()
-    assert torch.equal(frozen, torch.ones(2))
-    assert not torch.equal(w, torch.ones(2))
+    assert torch.equal(frozen, kept[0])
+    for name, value in optimizer.state_of(frozen).items():
+        assert torch.equal(value, state[name]), name
+    assert optimizer.state_of(w)["step"] == steps_before + 1
+    assert not torch.equal(w, kept[1])
 
 
 @pytest.mark.parametrize(

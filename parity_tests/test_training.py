@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import math
 import os
+import pickle
+import random
 import re
 import subprocess
 import sys
@@ -19,8 +21,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
+from parity_tests.bounds import U32, U64, gamma
 from parity_tests.walls import ROOT
-from torch_impl import Callback, FraudClassifier, History, evaluate, fit, oversample, predict
+from torch_impl import (
+    Callback,
+    FraudClassifier,
+    History,
+    KerasAdam,
+    evaluate,
+    fit,
+    oversample,
+    predict,
+)
 from torch_impl.keras_dropout import KerasDropout
 from torch_impl.keras_random import dropout_mask, shuffle_permutation
 
@@ -454,6 +466,45 @@ def test_losses_are_summed_in_float64() -> None:
     assert history.history["loss"] == [expected]
     for batch_size in (1, 4):
         assert evaluate(model, x, y, batch_size=batch_size, metrics=False)["loss"] == expected
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "eager"])
+@pytest.mark.parametrize("rows", [1, 65, 1000, 5001])
+def test_the_loss_is_the_mean_over_all_rows_however_many(
+    rows: int, compiled: bool, dtype: torch.dtype
+) -> None:
+    """In closed form where every logit is the output bias and nothing is learnt."""
+    bias, batch = 1.5, 64
+    labels = np.arange(rows) % 7 == 0
+    expected = math.log1p(math.exp(bias)) - bias * labels.mean()
+    model = FraudClassifier(FEATURES, 8, output_bias=bias, seed=3, dtype=dtype)
+    with torch.no_grad():
+        model.output.weight.zero_()
+    x = np.zeros((rows, FEATURES), np.float32)
+    history = fit(
+        model, x, labels, batch_size=batch, validation_data=(x, labels), compiled=compiled,
+        optimizer=KerasAdam(model.parameters(), lr=0.0), progress=False,
+    )  # fmt: skip
+    u = U64 if dtype == torch.float64 else U32
+    # A row's loss is a few roundings off, a batch's mean one for each of its rows; the sum of
+    # the batches is float64's.
+    allowed = (gamma(batch + 8, u) + gamma(rows, U64)) * (math.log1p(math.exp(bias)) + bias)
+    for name in ("loss", "val_loss", "cross entropy", "val_cross entropy"):
+        assert abs(history.history[name][0] - expected) <= allowed, name
+
+
+def test_what_has_a_seed_leaves_every_other_generator_as_it_was() -> None:
+    """torch's, NumPy's and Python's, whatever is drawn on the way."""
+
+    def states() -> list[Any]:
+        numpys = np.random.mtrand._rand  # what np.random.seed and friends share
+        return [torch.get_rng_state().tolist(), random.getstate(), pickle.dumps(numpys)]
+
+    before = states()
+    for compiled in (True, False):
+        trained(*oversample(X, Y, seed=0), validation_data=(X, Y), compiled=compiled)
+    assert states() == before
 
 
 def test_the_loss_of_one_row_is_its_own() -> None:

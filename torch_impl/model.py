@@ -9,9 +9,11 @@ what a stable loss needs, and a weight has shape (out, in), the transpose of Ker
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from torch_impl.keras_dropout import KerasDropout
 from torch_impl.keras_files.contents import Network
@@ -92,7 +94,10 @@ class FraudClassifier(nn.Module):
         self.in_features = in_features
         self.hidden_units = hidden_units
         self.output_bias = 0.0 if output_bias is None else float(output_bias)
-        self.hidden = nn.Linear(in_features, hidden_units, device=device, dtype=dtype)
+        # `reset_parameters` draws their numbers; nn.Linear would draw others before.
+        device = torch.get_default_device() if device is None else device
+        linear = partial(skip_init, nn.Linear, device=device, dtype=dtype)
+        self.hidden: nn.Linear = linear(in_features, hidden_units)
         self.activation = nn.ReLU()
         # Keras's layers draw their seeds as they are made: kernel, dropout (unless its rate is
         # 0), kernel.
@@ -100,7 +105,7 @@ class FraudClassifier(nn.Module):
         self.dropout: nn.Module = (
             nn.Dropout(dropout) if self.seeds is None else KerasDropout(dropout, self.seeds[1])
         )
-        self.output = nn.Linear(hidden_units, 1, device=device, dtype=dtype)
+        self.output: nn.Linear = linear(hidden_units, 1)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
