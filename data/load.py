@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
+import lzma
 import re
 import warnings
 import zipfile
@@ -16,7 +18,7 @@ import pandas as pd
 from packaging.version import Version
 
 from data.errors import DataError
-from data.schema import COLUMNS, check
+from data.schema import check, check_columns
 
 __all__ = ["load"]
 
@@ -24,6 +26,9 @@ __all__ = ["load"]
 _CORRECTLY_ROUNDED: dict[str, Any] = (
     {} if Version(pd.__version__) >= Version("3.1") else {"float_precision": "round_trip"}
 )
+
+
+_DAMAGED = (EOFError, OSError, lzma.LZMAError, zipfile.BadZipFile, zlib.error)
 
 
 def load(path: str | PathLike[str]) -> pd.DataFrame:
@@ -34,8 +39,8 @@ def load(path: str | PathLike[str]) -> pd.DataFrame:
             as CSV.
 
     Returns:
-        Columns `COLUMNS` in that order, float64 correctly rounded, Class int64, every row
-        of the file in its order.
+        Columns `COLUMNS` in that order (without Time where the file has none), float64
+        correctly rounded, Class int64, every row of the file in its order.
 
     Raises:
         DataError: the file is not there, is cut off, is not what its ending says, or holds
@@ -56,7 +61,7 @@ def load(path: str | PathLike[str]) -> pd.DataFrame:
             content = _only_member(path)
         else:
             content = path.read_bytes()
-    except (EOFError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, OSError) as error:
+    except _DAMAGED as error:
         reason = str(error).strip() or type(error).__name__
         raise DataError(
             f"{path}: cannot be read as {ending[1:]} ({reason}); expected a whole file"
@@ -66,13 +71,19 @@ def load(path: str | PathLike[str]) -> pd.DataFrame:
 
 def _read_parquet(path: Path) -> pd.DataFrame:
     import pyarrow
+    from pyarrow import parquet
 
     try:
-        return pd.read_parquet(path)
-    except pyarrow.ArrowException as error:
+        # Pages are held against their checksums where the writer gave them any; the footer has
+        # none, and what pandas wrote into it beside the table (its index) is not needed.
+        table = parquet.read_table(path, page_checksum_verification=True)
+        frame = table.to_pandas(ignore_metadata=True)
+    except (pyarrow.ArrowException, ValueError) as error:
         raise DataError(
-            f"{path}: cannot be read as Parquet ({_one_line(error)}); expected a whole file"
+            f"{path}: cannot be read as Parquet ({error}); expected a whole file"
         ) from error
+    index = [name for name in frame.columns if re.fullmatch(r"__index_level_\d+__", name)]
+    return frame.drop(columns=index)
 
 
 def _only_member(path: Path) -> bytes:
@@ -83,23 +94,28 @@ def _only_member(path: Path) -> bytes:
             raise DataError(f"{path}: holds {names}; expected one CSV file")
         try:
             return archive.read(files[0])
-        except RuntimeError as error:  # encrypted
-            raise DataError(f"{path}: {_one_line(error)}") from error
+        except RuntimeError as error:  # encrypted, or by a method that Python has not
+            raise DataError(f"{path}: {error}") from error
 
 
 def _parse(content: bytes, source: str) -> pd.DataFrame:
+    content = content.removeprefix(codecs.BOM_UTF8)
     if not content.strip():
         raise DataError(f"{source}: the file is empty; expected a header and rows")
+    _check_first_lines(content, source)
     # pandas skips a row that is one blank field wide only if told to, and turns a file whose
     # rows are all longer than its header into one with an index: both would hide rows.
     if content.endswith(b"\n"):
         content = content.rstrip(b"\r\n") + b"\n"
     try:
+        # pandas renames a repeated column to `V1.1`: give the check the names of the file.
+        header = pd.read_csv(io.BytesIO(content), header=None, nrows=1, dtype=str)
+        names = ["" if pd.isna(name) else str(name).strip() for name in header.iloc[0]]
+        check_columns(names, source)
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             frame = pd.read_csv(
                 io.BytesIO(content),
-                encoding="utf-8-sig",
                 index_col=False,
                 skip_blank_lines=False,
                 low_memory=False,
@@ -107,14 +123,14 @@ def _parse(content: bytes, source: str) -> pd.DataFrame:
             )
     except pd.errors.ParserWarning as error:
         raise DataError(
-            f"{source}: line 2 has more fields than the header; expected {len(COLUMNS)} fields"
+            f"{source}: line 2 has more fields than the header; expected {len(names)} fields"
         ) from error
     except pd.errors.ParserError as error:
         ragged = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
         reason = (
             f"line {ragged[2]} has {ragged[3]} fields; expected {ragged[1]}"
             if ragged
-            else f"cannot be read as CSV ({_one_line(error)})"
+            else f"cannot be read as CSV ({error})"
         )
         raise DataError(f"{source}: {reason}") from error
     except UnicodeDecodeError as error:
@@ -123,13 +139,25 @@ def _parse(content: bytes, source: str) -> pd.DataFrame:
             f"{source}: line {line} is not UTF-8 text (byte {error.object[error.start]:#04x}); "
             "expected a CSV file"
         ) from error
-    # pandas renames a repeated column to `V1.1`: give the check the names of the file.
-    header = pd.read_csv(
-        io.BytesIO(content), encoding="utf-8-sig", header=None, nrows=1, dtype=str
-    ).iloc[0]
-    frame.columns = [str(name).strip() for name in header]
+    frame.columns = names
     return frame
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+_LONGEST_LINE = 1 << 16  # bytes; 31 numbers take less than a thousand
+
+
+def _check_first_lines(content: bytes, source: str) -> None:
+    """The header and the row below it, by which pandas decides how many columns there are."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:999]:
+        raise DataError(f"{source}: is not UTF-8 text (UTF-16, perhaps); expected a CSV file")
+    start = 0
+    for number in (1, 2):
+        end = content.find(b"\n", start)
+        line = content[start : end if end >= 0 else len(content)]
+        if len(line) > _LONGEST_LINE:
+            raise DataError(f"{source}: line {number} has {len(line):,} bytes; expected a table's")
+        if number == 1 and not line.strip():
+            raise DataError(f"{source}: line 1 is blank; expected the header there")
+        if end < 0:
+            return
+        start = end + 1

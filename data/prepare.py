@@ -56,20 +56,29 @@ def prepare(frame: pd.DataFrame, seed: int = 0) -> Prepared:
         seed: `random_state` of both splits.
 
     Raises:
-        DataError: fewer rows than three.
+        DataError: fewer rows than three, or numbers so large that their variance overflows.
     """
     if len(frame) < _FEWEST_ROWS:
         raise DataError(f"{len(frame)} rows cannot be split in three; expected 3 at least")
     positives = int(frame["Class"].sum())
     train_and_validation, test = train_test_split(frame, test_size=0.2, random_state=seed)
     train, validation = train_test_split(train_and_validation, test_size=0.2, random_state=seed)
-    scaler = StandardScaler().fit(_cleaned(train))
+    cleaned = _cleaned(train)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaler = StandardScaler().fit(cleaned)
+    for name, column, variance in zip(FEATURES, cleaned, scaler.var_, strict=True):
+        if not np.isfinite(variance):
+            largest = cleaned[column].abs().max()
+            raise DataError(
+                f"column {name!r}: its variance overflows (numbers up to {largest:.3g}); "
+                "expected numbers below 1e150"
+            )
 
     def split(rows: pd.DataFrame) -> Split:
         scaled = np.clip(scaler.transform(_cleaned(rows)), -_CLIP, _CLIP)
         return Split(
-            raw=np.ascontiguousarray(rows[list(RAW_FEATURES)].to_numpy(dtype=np.float64)),
-            features=np.ascontiguousarray(scaled, dtype=np.float32),
+            raw=np.array(rows[list(RAW_FEATURES)], dtype=np.float64, order="C"),
+            features=np.array(scaled, dtype=np.float32, order="C"),
             labels=rows["Class"].to_numpy(dtype=np.float32).reshape(-1, 1),
         )
 

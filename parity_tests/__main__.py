@@ -57,6 +57,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"--epochs {options.epochs}: expected at least 1")
     if not 0 <= options.seed < 2**32:
         parser.error(f"--seed {options.seed}: expected 0 to 2**32 - 1")
+    if options.csv == "":
+        parser.error("--csv: came empty; expected the name of a file")
     for option, path in (("--json", options.json), ("--html", options.html)):
         # The run takes a minute or more; what cannot be written is said before it.
         if path is not None and (fault := fault_of(path)):
@@ -121,7 +123,7 @@ def run(options: argparse.Namespace) -> int:
 def _rows(options: argparse.Namespace) -> tuple[Any, str]:
     import data
 
-    if options.csv:
+    if options.csv is not None:
         return data.load(options.csv), str(options.csv)
     if options.download:
         path = data.download()

@@ -308,6 +308,12 @@ def standardised(
         + 2 * mean_error**2
         + 2 * np.sqrt(variance) * train_log_error.max(axis=0)
     ) * 2  # ours and the reference's own
+    # A constant column is left as wide as it is: scikit-learn tells one by what rounding alone
+    # makes of its variance (sklearn/preprocessing/_data.py, _is_constant_feature).
+    constant = variance <= n * 2 * U64 * variance + (n * 2 * U64 * mean) ** 2
+    variance, variance_error = (
+        np.where(constant, *pair) for pair in ((1.0, variance), (0.0, variance_error))
+    )
     deviation = np.sqrt(variance)
     deviation_error = variance_error / (2 * deviation) + U64 * deviation
     value = (logged - mean) / deviation

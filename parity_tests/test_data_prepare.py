@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from sklearn.model_selection import train_test_split
@@ -14,6 +16,7 @@ from sklearn.model_selection import train_test_split
 from data import COLUMNS, FEATURES, RAW_FEATURES, DataError, Prepared, prepare, synthetic
 from parity_tests import bounds
 from parity_tests.agreement import within
+from torch_impl import FeatureTransform
 
 pytestmark = pytest.mark.xdist_group("rows at full size")
 
@@ -54,6 +57,40 @@ def test_features_are_the_tutorials_steps_by_hand(few: pd.DataFrame) -> None:
         assert split.labels.shape == (len(rows), 1)
         assert split.features.flags.c_contiguous
         assert np.abs(split.features).max() == 5
+
+
+HARD_TABLES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+    "three-rows": lambda frame: frame.iloc[:3],
+    "four-rows": lambda frame: frame.iloc[:4],
+    "constant-columns": lambda frame: frame.assign(V1=0.1, V5=0.0, V9=-1e6, Amount=0.3),
+    "a-column-of-two-neighbours": lambda frame: frame.assign(
+        V3=np.where(frame.index % 2, 1.0, np.nextafter(1.0, 2.0))
+    ),
+    "tiny-and-large-columns": lambda frame: frame.assign(
+        V2=frame["V2"] * 1e-9, V4=frame["V4"] * 1e9
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HARD_TABLES)
+def test_both_sides_scale_hard_tables_within_the_bound(case: str, few: pd.DataFrame) -> None:
+    """scikit-learn here and `FeatureTransform` there: what does not vary keeps its width."""
+    prepared = prepare(HARD_TABLES[case](few.head(400)), seed=2)
+    transform = FeatureTransform.fit(prepared.train.raw)
+    for split in (prepared.train, prepared.validation, prepared.test):
+        ours = transform(torch.from_numpy(split.raw)).numpy()
+        expected = bounds.standardised(split.raw, prepared.train.raw)
+        assert np.isfinite(expected.allowance).all()
+        result = within("features", "proven", ours, split.features, *expected)
+        assert result.agree, result.detail
+
+
+@pytest.mark.parametrize("largest", [1e160, 1e308])
+def test_numbers_whose_variance_overflows_are_refused(largest: float, few: pd.DataFrame) -> None:
+    """One line that names the column, and no warning before it."""
+    spoilt = few.assign(V3=np.where(few.index % 2, largest, -largest))
+    with pytest.raises(DataError, match=r"column 'V3': its variance overflows \(numbers up to 1e"):
+        prepare(spoilt)
 
 
 def test_features_have_the_order_of_their_names(few: pd.DataFrame) -> None:

@@ -120,6 +120,7 @@ def test_a_fault_makes_the_report_differ_and_without_a_page_matplotlib_is_not_ne
     ("arguments", "message"),
     [
         (["--csv", "absent.csv"], "absent.csv"),
+        (["--csv", ""], "--csv: came empty; expected the name of a file"),
         (["--csv", "README.md"], "README.md"),
         (["--json", "no/such/folder/r.json"], "is not a folder"),
         (["--seed", "-1"], "--seed -1: expected 0 to"),
