@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from sklearn.preprocessing import StandardScaler
 
 from parity_tests import bounds
@@ -147,13 +149,40 @@ def test_a_duplicate_gives_the_same_features(duplicate: Callable) -> None:
     assert torch.equal(duplicate(transform)(rows), transform(rows))
 
 
-def test_statistics_travel_in_the_state_dict() -> None:
-    """Loading it makes another transform the same; nothing else is in it."""
-    rows = torch.from_numpy(raw_rows(50))
-    fitted, blank = FeatureTransform.fit(rows), FeatureTransform([0.0] * 29, [1.0] * 29)
-    assert sorted(fitted.state_dict()) == ["mean", "scale"]
-    blank.load_state_dict(fitted.state_dict())
-    assert torch.equal(blank(rows), fitted(rows))
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"clip": 2.5, "log_column": None}, {"log_column": 0, "log_offset": 0.1, "clip": np.inf}],
+    ids=["usual", "no-logarithm", "another-column"],
+)
+def test_a_transform_travels_in_the_state_dict(options: dict[str, Any], tmp_path: Path) -> None:
+    """Loading it makes another transform the same, options too; through a file as well."""
+    rows = torch.from_numpy(np.abs(raw_rows(50)))
+    fitted = FeatureTransform.fit(rows, **options)
+    assert sorted(fitted.state_dict()) == ["_extra_state", "mean", "scale"]
+    save_file(fitted.state_dict(), tmp_path / "t.safetensors")
+    for state in (fitted.state_dict(), load_file(tmp_path / "t.safetensors")):
+        blank = FeatureTransform([0.0] * 29, [1.0] * 29, clip=9.0, log_column=3, log_offset=7.0)
+        blank.load_state_dict(state)
+        assert repr(blank) == repr(fitted)
+        assert torch.equal(blank(rows), fitted(rows))
+
+
+def test_a_state_dict_without_options_is_not_loaded_in_silence() -> None:
+    """One that says nothing of them, or no options of this transform."""
+    blank = FeatureTransform([0.0] * 29, [1.0] * 29)
+    state = blank.state_dict()
+    with pytest.raises(RuntimeError, match="_extra_state"):
+        blank.load_state_dict({name: state[name] for name in ("mean", "scale")})
+    for wrong in (
+        [5.0, 29.0, 0.001],
+        [0.0, 1.0, 0.001],
+        [5.0, 1.0],
+        [5.0, np.inf, 1.0],
+        [5, 1, np.inf],
+    ):
+        spoilt_state = state | {"_extra_state": torch.tensor(wrong)}
+        with pytest.raises(ValueError, match="FeatureTransform: "):
+            blank.load_state_dict(spoilt_state)
 
 
 def test_missing_number_stays_visible() -> None:

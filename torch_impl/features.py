@@ -6,6 +6,7 @@ without pandas or scikit-learn, so that a deployed model takes raw rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -28,7 +29,8 @@ class FeatureTransform(nn.Module):
     Computes in float64, as pandas and scikit-learn do, and rounds once, to the dtype that
     `.to(dtype)` gave the module (float32 at first). The statistics stay float64 whatever
     `.to` says: rounding them to float32 would move every feature. So the module needs a
-    device that has float64 (CPU and CUDA do).
+    device that has float64 (CPU and CUDA do). A `state_dict` holds the options too, and
+    loading it sets them.
 
     A raw row holds V1 … V28 and then Amount in euros; its features have the same places,
     with log(Amount + 0.001) for Amount. An amount of -0.001 or less gives what `log`
@@ -67,19 +69,47 @@ class FeatureTransform(nn.Module):
             )
         if not (means.isfinite().all() and scales.isfinite().all() and (scales > 0).all()):
             raise ValueError("FeatureTransform: expected a finite mean and a finite scale above 0")
-        if not clip > 0:
-            raise ValueError(f"FeatureTransform: clip={clip}; expected it above 0")
-        if log_column is not None and not -len(means) <= log_column < len(means):
-            raise ValueError(
-                f"FeatureTransform: log_column={log_column}; expected one of {len(means)} columns"
-            )
-        self.clip = float(clip)
-        self.log_column = None if log_column is None else log_column % len(means)
-        self.log_offset = float(log_offset)
+        self._set_options(len(means), clip, log_column, log_offset)
         self.register_buffer("mean", means)
         self.register_buffer("scale", scales)
         # Holds nothing: it is what `.to(dtype)` converts, and so the dtype of the output.
         self.register_buffer("_out", torch.empty(0, dtype=torch.float32), persistent=False)
+
+    def _set_options(
+        self, columns: int, clip: float, log_column: int | None, log_offset: float
+    ) -> None:
+        if not clip > 0:
+            raise ValueError(f"FeatureTransform: clip={clip}; expected it above 0")
+        if log_column is not None and not -columns <= log_column < columns:
+            raise ValueError(
+                f"FeatureTransform: log_column={log_column}; expected one of {columns} columns"
+            )
+        if not math.isfinite(log_offset):
+            raise ValueError(f"FeatureTransform: log_offset={log_offset}; expected it finite")
+        self.clip = float(clip)
+        self.log_column = None if log_column is None else log_column % columns
+        self.log_offset = float(log_offset)
+
+    def get_extra_state(self) -> Tensor:
+        """Clip, column of the logarithm (NaN for none) and offset, for the `state_dict`."""
+        column = math.nan if self.log_column is None else self.log_column
+        return torch.tensor([self.clip, column, self.log_offset], dtype=torch.float64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Takes them from a `state_dict`.
+
+        Raises:
+            ValueError: they are not three numbers, or no options of this transform.
+        """
+        options = state.tolist() if isinstance(state, Tensor) and state.shape == (3,) else []
+        if not options or not (math.isnan(options[1]) or float(options[1]).is_integer()):
+            raise ValueError(
+                f"FeatureTransform: its extra state is {str(state)[:80]}; expected clip, column "
+                "of the logarithm (NaN for none) and offset"
+            )
+        clip, column, offset = options
+        log_column = None if math.isnan(column) else int(column)
+        self._set_options(len(self.mean), clip, log_column, offset)
 
     @classmethod
     def from_scaler(cls, scaler: _FittedScaler, **options: Any) -> FeatureTransform:
