@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["check_folder", "replace_file"]
@@ -22,7 +23,8 @@ def check_folder(path: Path) -> None:
 def replace_file(path: Path, content: bytes) -> None:
     """Writes a `.part` beside the file and moves it there when it is whole and on the disk.
 
-    A process killed at any moment leaves the old file or the new one.
+    A process killed at any moment leaves the old file or the new one, and what is once there
+    outlives a power cut.
 
     Raises:
         OSError: it could not be written; what stood there stands there still.
@@ -35,6 +37,17 @@ def replace_file(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
+        _flush_folder(path.parent)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def _flush_folder(folder: Path) -> None:
+    """Brings the move to the disk, where folders can be opened and flushed for that."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

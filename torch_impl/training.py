@@ -159,8 +159,7 @@ def fit(
         first = store.restore(model, optimizer, callbacks, history, run)
     native = NativeEpoch.create(model, optimizer, rows) if compiled else None
     epoch_engine = _Eager(model, optimizer) if native is None else _Native(native)
-    was_training = model.training
-    with _few_threads(model), _bar(range(first, epochs), progress) as bar:
+    with _own_modes(model), _few_threads(model), _bar(range(first, epochs), progress) as bar:
         for epoch in bar:
             if any(callback.stop_training for callback in callbacks):
                 break
@@ -183,7 +182,6 @@ def fit(
             bar.set_postfix(loss=f"{logs['loss']:.4g}")
     for callback in callbacks:
         callback.on_train_end(model)
-    model.train(was_training)
     return history
 
 
@@ -356,22 +354,24 @@ def _few_threads(model: nn.Module) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-class _inference:  # noqa: N801 (a context manager, named like one)
-    """Runs a module in inference mode without gradients, and puts its mode back."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self._modes = [(module, module.training) for module in model.modules()]
-        self._no_grad = torch.no_grad()
-
-    def __enter__(self) -> None:
-        for module, _ in self._modes:
-            module.training = False
-        self._no_grad.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self._no_grad.__exit__(*error)
-        for module, training in self._modes:
+@contextmanager
+def _own_modes(model: nn.Module) -> Iterator[None]:
+    """Gives every module back the mode that it had, also after an error."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
             module.training = training
+
+
+@contextmanager
+def _inference(model: nn.Module) -> Iterator[None]:
+    """Runs every module in inference mode, without gradients."""
+    with _own_modes(model), torch.no_grad():
+        for module in model.modules():
+            module.training = False
+        yield
 
 
 def _bar(epochs: range, progress: bool) -> Any:
