@@ -15,7 +15,7 @@ from parity_tests.training_pair import Runs, compare_runs, compare_steps, torch_
 from torch_impl import EarlyStopping
 from torch_impl.keras_random import layer_seeds, uniform
 
-__all__ = ["CASES"]
+__all__ = ["CASES", "stopped_run"]
 
 
 def _step(weights: str, rows: int = 300, weighted: bool = False, **options: Any) -> Case:
@@ -55,7 +55,8 @@ def _compare_runs(_: dict[str, Any], ours: Runs, theirs: Runs) -> list[StageResu
     return compare_runs("run", ours, theirs)
 
 
-def _stopped(*, device: str, values: list[float], **options: Any) -> dict[str, int]:
+def stopped_run(*, device: str, values: list[float], **options: Any) -> dict[str, int]:
+    """What our `EarlyStopping` makes of it, as `keras_ref.training.early_stopping` tells it."""
     model, callback = nn.Linear(1, 1, device=device), EarlyStopping(**options)
     callback.on_train_begin(model)
     epochs = 0
@@ -80,7 +81,7 @@ _LOSSES = [5.0, 4.0, 3.9, 3.8, 3.85, 2.0, 2.5, 2.4, 2.3, 2.2]
 
 def _stopping(values: list[float] = _LOSSES, monitor: str = "val_loss", **options: Any) -> Case:
     inputs = {"values": values, "monitor": monitor, **options}
-    return Case("training.early_stopping", lambda _: inputs, _stopped, compare_exactly)
+    return Case("training.early_stopping", lambda _: inputs, stopped_run, compare_exactly)
 
 
 _STOPPING = {"monitor": "val_loss", "patience": 2, "restore_best_weights": True}

@@ -11,6 +11,9 @@ import pytest
 import torch
 from torch import nn
 
+from parity_tests.keras_process import KerasProcess
+from parity_tests.recorded_training import stopped_run
+from parity_tests.reference import BEST_WEIGHTS
 from torch_impl import EarlyStopping
 
 
@@ -78,6 +81,71 @@ def test_waiting_starts_anew_only_below_the_baseline() -> None:
 def test_the_epochs_at_the_start_are_not_looked_at() -> None:
     """Neither for the best nor for waiting."""
     assert stopped_at([1.0, 2.0, 3.0, 4.0], start_from_epoch=2) == 3
+
+
+DOWN = [4.0, 3.0, 2.5, 2.25, 2.0, 3.0, 3.0]
+UP = [-value for value in DOWN]
+# Epochs run, the epoch told as stopped, the best one, and the one whose weights it ends on.
+COURSES: dict[str, tuple[list[float], dict[str, Any], tuple[int, int, int, int]]] = {
+    "patience 1": ([2.0, 1.0, 1.5, 0.0], {"patience": 1}, (3, 2, 1, 1)),
+    "patience 2": ([2.0, 1.0, 1.5, 1.5, 0.0], {"patience": 2}, (4, 3, 1, 1)),
+    "a pause in the waiting": (
+        [3.0, 4.0, 2.0, 4.0, 4.0, 4.0], {"patience": 2}, (5, 4, 2, 2),
+    ),
+    "a least difference": (DOWN, {"patience": 2, "min_delta": 0.5}, (6, 5, 3, 3)),
+    "a least difference, upwards": (
+        UP, {"patience": 2, "min_delta": 0.5, "mode": "max"}, (6, 5, 3, 3),
+    ),
+    "a least difference below 0": (DOWN, {"patience": 2, "min_delta": -0.5}, (6, 5, 3, 3)),
+    "a least difference below 0, upwards": (
+        UP, {"patience": 2, "min_delta": -0.5, "mode": "max"}, (6, 5, 3, 3),
+    ),
+    "a baseline, never reached": (DOWN, {"patience": 2, "baseline": 1.0}, (6, 5, 4, 4)),
+    "a baseline, reached late": (
+        [4.0, 3.0, 2.0, 3.0, 3.0, 3.0], {"patience": 3, "baseline": 2.5}, (6, 5, 2, 2),
+    ),
+    "a baseline, by less than the least difference": (
+        [4.0, 2.0, 3.0, 3.0, 3.0], {"patience": 3, "baseline": 2.25, "min_delta": 0.5},
+        (3, 2, 1, 1),
+    ),
+    "a baseline, by less than the least difference, upwards": (
+        [-4.0, -2.0, -3.0, -3.0, -3.0],
+        {"patience": 3, "baseline": -2.25, "min_delta": 0.5, "mode": "max"}, (3, 2, 1, 1),
+    ),
+    "a start from epoch 2": (
+        [1.0, 1.0, 3.0, 2.0, 3.0, 3.0], {"patience": 2, "start_from_epoch": 2}, (6, 5, 3, 3),
+    ),
+    "no stop, best in the middle": ([3.0, 1.0, 2.0], {"patience": 9}, (3, 0, 1, 1)),
+    "no stop, the last weights": (
+        [3.0, 1.0, 2.0], {"patience": 9, "restore_best_weights": False}, (3, 0, 1, 2),
+    ),
+    "a stop, the last weights": (
+        [3.0, 1.0, 2.0], {"restore_best_weights": False}, (3, 2, 1, 2),
+    ),
+}  # fmt: skip
+TOLD = ("epochs", "stopped_epoch", "best_epoch", "weights_of")
+
+
+def asked(course: str) -> tuple[dict[str, Any], dict[str, int]]:
+    """Arguments of both frameworks' early stopping, and what is expected of them."""
+    values, options, expected = COURSES[course]
+    fixed = {"values": values, "monitor": "val_loss", "mode": "min", "restore_best_weights": True}
+    return fixed | options, dict(zip(TOLD, expected, strict=True))
+
+
+@pytest.mark.parametrize("course", COURSES)
+def test_a_course_ends_in_the_epoch_and_on_the_weights_written_down(course: str) -> None:
+    """Of sums and comparisons of quarters, which float32 holds exactly."""
+    arguments, expected = asked(course)
+    assert stopped_run(device="cpu", **arguments) == expected
+
+
+@BEST_WEIGHTS
+def test_keras_ends_every_course_as_written_down(keras: KerasProcess) -> None:
+    """The same table, asked of Keras."""
+    for course in COURSES:
+        arguments, expected = asked(course)
+        assert keras.call("training.early_stopping", **arguments) == expected, course
 
 
 def test_a_key_that_is_not_there_is_named_beside_those_that_are() -> None:

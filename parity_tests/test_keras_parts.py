@@ -6,6 +6,8 @@ import copy
 import inspect
 import math
 import sys
+from collections.abc import Iterator
+from itertools import count, islice
 
 import numpy as np
 import pytest
@@ -119,23 +121,52 @@ def test_adam_differs_from_torchs_by_its_epsilon() -> None:
     assert (ours < 0.2 * theirs).all()
 
 
+def adam_by_hand(
+    x: np.ndarray,
+    lr: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-7,
+) -> Iterator[np.ndarray]:
+    """Where the sum of x² goes from x, step by step, in float64."""
+    m, v = np.zeros(len(x)), np.zeros(len(x))
+    for t in count(1):
+        g = 2 * x
+        m, v = m + (g - m) * (1 - betas[0]), v + (g * g - v) * (1 - betas[1])
+        p1, p2 = (float(np.float32(b)) ** t for b in betas)  # Keras's cast of a number
+        x = x - m * (lr * math.sqrt(1 - p2) / (1 - p1)) / (np.sqrt(v) + eps)
+        yield x
+
+
+# A step is some twenty roundings of numbers no larger than 8.
+ROUNDED = bounds.gamma(20, bounds.U64) * 8
+OTHER = {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-3}
+
+
 def test_adam_steps_as_the_equation_says() -> None:
     """Ten steps against float64, at two learning rates and other decays."""
-    for options in ({}, {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-3}):
+    for options in ({}, OTHER):
         w, optimizer = quadratic(KerasAdam, **options)
         w.data = w.data.double()
-        lr, (b1, b2), eps = (
-            options.get("lr", 1e-3), options.get("betas", (0.9, 0.999)), options.get("eps", 1e-7)
-        )  # fmt: skip
-        x, m, v = w.detach().numpy().copy(), np.zeros(3), np.zeros(3)
+        steps = adam_by_hand(w.detach().numpy().copy(), **options)
         for t in range(1, 11):
             step(w, optimizer)
-            g = 2 * x
-            m, v = m + (g - m) * (1 - b1), v + (g * g - v) * (1 - b2)
-            p1, p2 = (float(np.float32(b)) ** t for b in (b1, b2))  # Keras's cast of a number
-            x = x - m * (lr * math.sqrt(1 - p2) / (1 - p1)) / (np.sqrt(v) + eps)
-            # a step is some twenty roundings of numbers no larger than 8
-            assert np.abs(w.detach().numpy() - x).max() <= t * bounds.gamma(20, bounds.U64) * 8
+            assert np.abs(w.detach().numpy() - next(steps)).max() <= t * ROUNDED
+
+
+def test_each_group_has_its_own_numbers_and_each_parameter_its_own_count_of_steps() -> None:
+    """Two groups, the first of two parameters, which are given a gradient at unlike times."""
+    starts = [np.array([1.0, -2.0]), np.array([3.0]), np.array([-1.0, 4.0])]
+    given_at = [range(1, 11), range(4, 11, 2), range(2, 11)]
+    w = [nn.Parameter(torch.tensor(start)) for start in starts]
+    optimizer = KerasAdam([{"params": w[:2], **OTHER}, {"params": w[2:], "lr": 0.5}])
+    for number in range(1, 11):
+        for parameter, numbers in zip(w, given_at, strict=True):
+            parameter.grad = 2 * parameter.detach() if number in numbers else None
+        optimizer.step()
+    for i, options in enumerate((OTHER, OTHER, {"lr": 0.5})):
+        *_, expected = islice(adam_by_hand(starts[i], **options), len(given_at[i]))
+        assert int(optimizer.state_of(w[i])["step"]) == len(given_at[i])
+        assert np.abs(w[i].detach().numpy() - expected).max() <= 10 * ROUNDED
 
 
 def test_adam_is_a_torch_optimizer() -> None:

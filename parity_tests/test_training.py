@@ -12,6 +12,8 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -126,14 +128,21 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no-labels": ({"x": X}, "fit: y is missing"),
     "one-axis": ({"x": X[0], "y": Y[:5]}, "fit: x came as (5,); expected (N, F)"),
     "labels-too-few": ({"x": X, "y": Y[:-1]}, "fit: y came as (299, 1); expected (300, 1)"),
+    "labels-in-a-row": ({"x": X, "y": Y.T}, "fit: y came as (1, 300); expected (300, 1)"),
     "labels-in-two-columns": ({"x": X, "y": X[:, :2]}, "fit: y came as (300, 2)"),
     "label-two": ({"x": X, "y": Y + 1}, "fit: y holds labels other than 0 and 1"),
+    "label-half": ({"x": X, "y": Y / 2}, "fit: y holds labels other than 0 and 1"),
     "label-nan": ({"x": X, "y": Y * np.nan}, "fit: y holds labels other than 0 and 1"),
     "width": ({"x": X[:, :4], "y": Y}, "features came as (64, 4); expected (N, 5)"),
     "batch-size": ({"x": X, "y": Y, "batch_size": 0}, "batch_size=0"),
     "epochs": ({"x": X, "y": Y, "epochs": -1}, "epochs=-1"),
     "steps": ({"x": X, "y": Y, "steps_per_epoch": 0}, "steps_per_epoch=0"),
     "weights-too-few": ({"x": X, "y": Y, "sample_weight": Y[:9]}, "sample_weight came as (9, 1)"),
+    "weights-in-a-row": ({"x": X, "y": Y, "sample_weight": Y.T}, "weight came as (1, 300)"),
+    "validation-label-half": (
+        {"x": X, "y": Y, "validation_data": (X, Y / 2)},
+        "fit: validation_data: y holds labels other than 0 and 1",
+    ),
     "both-weights": (
         {"x": X, "y": Y, "sample_weight": Y, "class_weight": {0: 1.0}},
         "class_weight and sample_weight came both",
@@ -248,11 +257,75 @@ def test_history_holds_what_float32_held(compiled: bool) -> None:
 @pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "eager"])
 @pytest.mark.parametrize("training", [True, False], ids=["training", "inference"])
 def test_fit_leaves_the_mode_of_the_module_as_it_was(training: bool, compiled: bool) -> None:
-    """Whichever it was."""
+    """Whichever it was; a module within it may be in another."""
     model = FraudClassifier(FEATURES, 8, seed=3).train(training)
+    model.output.train(not training)
     fit(model, X, Y, batch_size=64, validation_data=(X, Y), progress=False, compiled=compiled)
     assert model.training is training
     assert model.hidden.training is training
+    assert model.output.training is not training
+
+
+def modes(model: nn.Module) -> list[bool]:
+    return [module.training for module in model.modules()]
+
+
+def many_modes(outer: bool) -> nn.Sequential:
+    """Modules within modules within a module, each in the other mode than the one before."""
+    inner = nn.Sequential(KerasDropout(0.5, seed=1), nn.Linear(4, 1))
+    model = nn.Sequential(nn.Linear(FEATURES, 4), nn.Sequential(nn.ReLU(), inner))
+    for number, module in enumerate(model.modules()):
+        module.training = outer == (number % 2 == 0)
+    return model
+
+
+# The modes that are seen in five batches, five of validation, after the epoch and after the run.
+SEEN = {
+    "predict": [{False}] * 5,
+    "evaluate": [{False}] * 5,
+    "fit": [*[{True}] * 5, *[{False}] * 5, {True}, {True, False}],
+}
+
+
+@pytest.mark.parametrize("outer", [True, False], ids=["training", "inference"])
+@pytest.mark.parametrize(
+    ("function", "broken_at"),
+    [
+        ("predict", None), ("predict", 3), ("evaluate", None), ("evaluate", 3),
+        ("fit", None), ("fit", 3), ("fit", 8), ("fit", 11), ("fit", 12),
+    ],
+)  # fmt: skip
+def test_every_module_runs_in_the_mode_due_and_gets_its_own_back(
+    function: str, broken_at: int | None, outer: bool
+) -> None:
+    """However deep it lies, and whichever call of the model or of a callback raises.
+
+    That the run has ended is told when the modes are back.
+    """
+    model = many_modes(outer)
+    before, seen = modes(model), []
+
+    def see(*_: Any) -> None:
+        seen.append(set(modes(model)))
+        if len(seen) == broken_at:
+            raise RuntimeError("broken")
+
+    watching = Callback()
+    watching.on_epoch_end = watching.on_train_end = see
+    model[1][1][1].register_forward_hook(see)
+    fails = nullcontext() if broken_at is None else pytest.raises(RuntimeError, match="broken")
+    with fails:
+        if function == "predict":
+            predict(model, X, batch_size=60)
+        elif function == "evaluate":
+            evaluate(model, X, Y, batch_size=60)
+        else:
+            fit(
+                model, X, Y, batch_size=60, validation_data=(X, Y), callbacks=[watching],
+                progress=False,
+            )  # fmt: skip
+    assert seen == SEEN[function][:broken_at]
+    assert modes(model) == before
 
 
 @pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "eager"])
@@ -335,6 +408,89 @@ def test_callbacks_see_every_epoch_and_may_stop_the_run() -> None:
     recorder = Recorder(stop_at=1)
     trained(X, Y, epochs=9, metrics=False, validation_data=(X, Y), callbacks=[recorder])
     assert recorder.calls == ["begin", "0: loss, val_loss", "1: loss, val_loss", "end"]
+
+
+@pytest.mark.parametrize("stopping", [0, 1, 2, None])
+def test_any_one_of_several_callbacks_may_stop_the_run(stopping: int | None) -> None:
+    """Whatever its place; all of them see the last epoch."""
+    recorders = [Recorder(stop_at=1 if place == stopping else 9) for place in range(3)]
+    epochs = 4 if stopping is None else 2
+    assert trained(X, Y, epochs=4, callbacks=recorders)[1].epoch == [*range(epochs)]
+    assert {len(recorder.calls) for recorder in recorders} == {epochs + 2}
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "eager"])
+def test_a_learning_rate_set_between_epochs_is_the_next_epochs(compiled: bool) -> None:
+    """At a rate of 0 the weights stand still, and at the next they move on."""
+    model = FraudClassifier(FEATURES, 8, seed=3)
+    optimizer = KerasAdam(model.parameters(), lr=0.25)
+    weights = [model.hidden.weight.detach().clone()]
+
+    class Rates(Callback):
+        def on_epoch_end(self, epoch: int, logs: Mapping[str, float], model: nn.Module) -> None:
+            weights.append(model.get_parameter("hidden.weight").detach().clone())
+            optimizer.param_groups[0]["lr"] = [0.0, 0.0, 0.25, 0.0][epoch]
+
+    fit(
+        model, X, Y, batch_size=64, epochs=4, optimizer=optimizer, callbacks=[Rates()],
+        compiled=compiled, progress=False,
+    )  # fmt: skip
+    moved = [not torch.equal(one, other) for one, other in pairwise(weights)]
+    assert moved == [True, False, False, True]
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "eager"])
+def test_no_gradient_flows_into_what_the_caller_gave(compiled: bool) -> None:
+    """Rows, labels or weights of rows may be part of a graph of the caller's."""
+    x, y, weight = (torch.tensor(a, requires_grad=True) for a in (X, Y, Y + 1))
+    given, history = trained(
+        x * 1, y * 1, sample_weight=weight * 1, validation_data=(x * 1, y * 1), compiled=compiled
+    )
+    assert [tensor.grad for tensor in (x, y, weight)] == [None] * 3
+    weights, expected = trained(
+        X, Y, sample_weight=Y + 1, validation_data=(X, Y), compiled=compiled
+    )
+    assert_same(given, weights)
+    assert history == expected
+    assert not predict(nn.Linear(FEATURES, 1), x).requires_grad
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "eager"])
+def test_weights_of_rows_are_a_column_in_every_form(compiled: bool) -> None:
+    """(N,), (N, 1), a list, of another dtype, or of classes, of which one may be left out."""
+    y = Y[:, 0]
+    forms: list[dict[str, Any]] = [
+        {"sample_weight": np.where(y == 1, 0.0, 2.0)},
+        {"sample_weight": np.where(Y == 1, np.float32(0), np.float32(2))},
+        {"sample_weight": (2 - 2 * y.astype(int)).tolist()},
+        {"class_weight": {1: 0, 0: 2}},
+    ]
+    of_one = [{"sample_weight": 1 + 8 * Y}, {"class_weight": {1: 9}}]
+    for same in (forms, of_one):
+        runs = [trained(X, Y, compiled=compiled, **form) for form in same]
+        for weights, history in runs[1:]:
+            assert_same(weights, runs[0][0])
+            assert history == runs[0][1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("given", [np.float32, np.float64], ids=lambda given: given.__name__)
+def test_rows_reach_the_model_rounded_once_to_its_own_dtype(
+    given: type[np.floating], dtype: torch.dtype
+) -> None:
+    """1 + 2**-40 and the like keep their last bits in float64, as NumPy has them."""
+    x = (1 + np.arange(33)[:, None] * 2.0**-40 + np.arange(33)[:, None] * 2.0**-20).astype(given)
+    expected = x.astype(str(dtype).removeprefix("torch."))
+    model = nn.Linear(1, 1, dtype=dtype)
+    seen: list[np.ndarray] = []
+    model.register_forward_hook(lambda _m, inputs, _o: seen.append(inputs[0].numpy()))
+    y = np.zeros(33)
+    fit(model, x, y, batch_size=33, shuffle=False, validation_data=(x, y), progress=False)
+    evaluate(model, x, y)
+    predict(model, x)
+    assert len(seen) == 4
+    for rows in seen:
+        np.testing.assert_array_equal(rows, expected, strict=True)
 
 
 @pytest.mark.slow
@@ -423,17 +579,23 @@ def test_the_progress_bar_can_be_silenced(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr() == ("", "")
 
 
+class Broken(Callback):
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float], model: nn.Module) -> None:
+        raise RuntimeError("broken")
+
+
 def test_training_leaves_threads_and_warnings_as_they_were() -> None:
-    """Also where a callback raises."""
-
-    class Broken(Callback):
-        def on_epoch_end(self, epoch: int, logs: Mapping[str, float], model: nn.Module) -> None:
-            raise RuntimeError("broken")
-
+    """Also where a callback raises; three threads are more than one, and than most machines'."""
     threads, filters = torch.get_num_threads(), list(warnings.filters)
-    with pytest.raises(RuntimeError, match="broken"):
-        trained(X, Y, callbacks=[Broken()])
-    assert torch.get_num_threads() == threads
+    try:
+        torch.set_num_threads(3)
+        trained(X, Y)
+        assert torch.get_num_threads() == 3
+        with pytest.raises(RuntimeError, match="broken"):
+            trained(X, Y, callbacks=[Broken()])
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
     assert warnings.filters == filters
 
 
