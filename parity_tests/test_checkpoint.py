@@ -9,20 +9,32 @@ import json
 import os
 import random
 import signal
+import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from parity_tests.killed_run import run
 from parity_tests.walls import ROOT
-from torch_impl import Callback, CheckpointError, EarlyStopping, FraudClassifier, fit
+from torch_impl import (
+    Callback,
+    CheckpointError,
+    EarlyStopping,
+    FraudClassifier,
+    History,
+    KerasAdam,
+    KerasDropout,
+    fit,
+)
 from torch_impl.replacing import replace_file
 
 # What the runs are killed after: lines of resuming and saving, every one of which is among the
@@ -97,12 +109,16 @@ def rows() -> tuple[np.ndarray, np.ndarray]:
     return x, (x[:, 0] > 0.5).astype(np.float32)
 
 
-def train(checkpoint: Path, epochs: int, **options: object) -> FraudClassifier:
-    model = options.pop("model", None) or FraudClassifier(seed=1)
-    fit(
+def run_of(model: nn.Module, checkpoint: Path, epochs: int, **options: object) -> History:
+    return fit(
         model, *rows(), epochs=epochs, checkpoint=checkpoint, progress=False,
         **{"seed": 1, "batch_size": 64, **options},
     )  # fmt: skip
+
+
+def train(checkpoint: Path, epochs: int, **options: object) -> FraudClassifier:
+    model = options.pop("model", None) or FraudClassifier(seed=1)
+    run_of(model, checkpoint, epochs, **options)
     return model
 
 
@@ -171,6 +187,102 @@ def test_another_optimizer_state_is_resumed_too(tmp_path: Path) -> None:
     rest = model()
     train(tmp_path / "b", 4, model=rest, optimizer=torch.optim.Adam(rest.parameters()))
     assert torch.equal(rest.hidden.weight, whole.hidden.weight)
+
+
+class Changing(Callback):
+    """Halves every group's rate, lets all be trained, and keeps a state with a tensor in it."""
+
+    def __init__(self, optimizer: KerasAdam) -> None:
+        self.optimizer, self.sum, self.epochs = optimizer, torch.zeros(1), 0
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float], model: nn.Module) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] /= 2
+        for parameter in model.parameters():
+            parameter.requires_grad_()
+            self.sum = self.sum + parameter.detach().sum()
+        self.epochs += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epochs": self.epochs, "tensors": {"sum": self.sum}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.epochs, self.sum = state["epochs"], state["tensors"]["sum"]
+
+
+def told(path: Path, epochs: int, frozen: bool, shown: bool = True) -> dict[str, Any]:
+    """All that a run of many parts comes to.
+
+    Two groups with numbers of their own, dropouts at two depths and one of them called twice, a
+    parameter that is not trained in the first epoch, and callbacks of three kinds.
+    """
+    twice = KerasDropout(0.25, seed=6)
+    inner = nn.Sequential(KerasDropout(0.5, seed=5), nn.Linear(4, 4), nn.ReLU(), twice, twice)
+    model = nn.Sequential(nn.Linear(29, 4), nn.Sequential(inner, nn.Linear(4, 1)))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.rand(parameter.shape, generator=generator) - 0.5)
+    inner[1].weight.requires_grad_(not frozen)
+    optimizer = KerasAdam(
+        [
+            {"params": model[0].parameters(), "lr": 0.01, "betas": (0.8, 0.9), "eps": 1e-3},
+            {"params": model[1].parameters(), "lr": 0.1},
+        ],
+    )
+    callbacks = [
+        EarlyStopping("loss", min_delta=9.0, patience=20, restore_best_weights=True),
+        EarlyStopping("auc", patience=4, restore_best_weights=True),
+        Changing(optimizer),
+    ]
+    history = run_of(model, path, epochs, optimizer=optimizer, callbacks=callbacks)
+    packed = optimizer.state_dict()
+    steps = {int(state["step"]) for state in packed["state"].values()}
+    calls = [m.calls for m in model.modules() if isinstance(m, KerasDropout)]
+    assert not shown or len(steps) == len(set(calls)) == 2  # else nothing is seen of them
+    return {
+        "weights": model.state_dict(),
+        "optimizer": packed,
+        "calls": calls,
+        "history": vars(history),
+        "callbacks": [callback.state_dict() for callback in callbacks],
+    }
+
+
+def plain(value: Any) -> Any:
+    """With lists for tensors and tuples."""
+    if isinstance(value, Tensor):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {key: plain(inner) for key, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+@pytest.mark.parametrize("interrupted", [1, 2, 5])
+def test_a_resumed_run_gets_back_all_that_a_run_has(interrupted: int, tmp_path: Path) -> None:
+    """Each group's rate, each parameter's moments and steps, each dropout's calls, each state."""
+    straight = told(tmp_path / "a", 6, frozen=True)
+    first = told(tmp_path / "b", interrupted, frozen=True, shown=interrupted > 1)
+    resumed = told(tmp_path / "b", 6, frozen=False)
+    rates = [group["lr"] for group in resumed["optimizer"]["param_groups"]]
+    assert rates == [0.01 / 64, 0.1 / 64]
+    assert first["history"]["epoch"] == [*range(interrupted)]
+    assert resumed["history"]["epoch"] == [*range(6)]
+    assert plain(resumed) == plain(straight)
+
+
+def test_a_run_that_was_stopped_is_not_gone_on_with(tmp_path: Path) -> None:
+    """Its best weights come back, and no epoch is trained."""
+
+    def stopping() -> EarlyStopping:
+        return EarlyStopping("loss", min_delta=1.0, patience=2, restore_best_weights=True)
+
+    models = [FraudClassifier(seed=1) for _ in range(2)]
+    histories = [run_of(model, tmp_path / "a", 30, callbacks=[stopping()]) for model in models]
+    assert [history.epoch for history in histories] == [[0, 1, 2]] * 2
+    assert histories[0] == histories[1]
+    assert [model.dropout.calls for model in models] == [12, 12]
+    assert torch.equal(models[0].hidden.weight, models[1].hidden.weight)
 
 
 @pytest.mark.parametrize(
@@ -327,6 +439,33 @@ def test_a_checkpoint_in_no_folder_is_refused_before_the_run(tmp_path: Path) -> 
     assert caught.value.errno == errno.ENOTDIR
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+@pytest.mark.parametrize("flushes", [True, False], ids=["flushed", "no-flush-of-folders"])
+def test_a_file_is_on_the_disk_before_it_is_moved_and_then_the_move_is(
+    flushes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a power cut would leave a file without its content; some systems flush no folder."""
+    seen: list[Any] = []
+    replace = Path.replace
+
+    def flush(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        folder = stat.S_ISDIR(status.st_mode)
+        seen.append("folder" if folder else (status.st_ino, status.st_size))
+        if folder and not flushes:
+            raise OSError(errno.EINVAL, "no flush")
+
+    def move(self: Path, target: Path) -> Path:
+        seen.append("moved")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    monkeypatch.setattr(Path, "replace", move)
+    path = tmp_path / "x"
+    replace_file(path, b"12345")
+    assert path.read_bytes() == b"12345"
+    assert seen == [(path.stat().st_ino, 5), "moved", "folder"]
 
 
 def test_what_hinders_the_writing_is_what_is_told(
