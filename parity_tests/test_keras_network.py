@@ -117,12 +117,13 @@ def test_a_module_computes_what_its_chain_says(case: str) -> None:
         assert again.weights[name].is_contiguous()
 
 
+@pytest.mark.parametrize("seed", [7, 0])
 @pytest.mark.parametrize("case", ["tutorial", "three-dense"])
-def test_dropout_keeps_its_rate_and_seed(case: str) -> None:
-    """With a seed in the file Keras's masks are drawn, without one PyTorch's."""
-    layers, _ = CHAINS[case]
+def test_dropout_keeps_its_rate_and_seed(case: str, seed: int) -> None:
+    """With a seed in the file, be it 0, Keras's masks are drawn, without one PyTorch's."""
+    layers = [replace(la, seed=seed) if la == DROP else la for la in CHAINS[case][0]]
     (drop,) = [m for m in module_from(contents(*layers)).modules() if isinstance(m, KerasDropout)]
-    assert (drop.rate, drop.seed) == (0.25, 7)
+    assert (drop.rate, drop.seed) == (0.25, seed)
     unseeded = [replace(layer, seed=None) for layer in layers]
     (own,) = [m for m in module_from(contents(*unseeded)).modules() if isinstance(m, nn.Dropout)]
     assert own.p == 0.25
@@ -152,15 +153,15 @@ def test_predicting_leaves_every_modules_mode_as_it_was() -> None:
 
 
 def test_a_fraud_classifier_is_told_under_kerass_default_names() -> None:
-    """With its own sizes and its dropout's rate and seed."""
+    """With its own sizes and its dropout's rate and seed, which may be 0."""
     model = FraudClassifier(5, 4)
-    model.dropout = KerasDropout(0.3, 2)
+    model.dropout = KerasDropout(0.3, 0)
     network = network_of_module(model)
     assert network == Network(
         5,
         (
             Layer("Dense", "dense", 4, "relu"),
-            Layer("Dropout", "dropout", rate=0.3, seed=2),
+            Layer("Dropout", "dropout", rate=0.3, seed=0),
             Layer("Dense", "dense_1", 1, "sigmoid"),
         ),
     )
