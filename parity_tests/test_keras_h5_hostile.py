@@ -288,6 +288,19 @@ def test_legacy_weights_alone_are_read() -> None:
     assert read_legacy_h5(empty, "file").weights == {}
 
 
+def test_legacy_weights_alone_come_in_the_order_in_which_their_layers_are_listed() -> None:
+    """The tenth layer after the second, and not in the order of their names or of the tree's."""
+    names = [f"dense_{number}" if number else "dense" for number in range(12)]
+    rows = {
+        name: {"@weight_names": [f"{name}/kernel:0"], name: {"kernel:0": number * W}}
+        for number, name in enumerate(names)
+    }
+    for tree in (rows, dict(sorted(rows.items())), dict(reversed(rows.items()))):
+        came = read_legacy_h5(grown({"@layer_names": names, **tree}), "file")
+        assert list(came.weights) == [f"{name}/kernel" for name in names]
+        assert [int(t[0, 0]) for t in came.weights.values()] == list(range(12))
+
+
 KERAS_3 = {"adam/iteration": STEPS, "adam/learning_rate": RATE} | {
     f"adam/m_{name.replace('/', '_')}_{kind}": number * weight
     for name, weight in WEIGHTS.items()

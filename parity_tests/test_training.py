@@ -410,6 +410,30 @@ def test_callbacks_see_every_epoch_and_may_stop_the_run() -> None:
     assert recorder.calls == ["begin", "0: loss, val_loss", "1: loss, val_loss", "end"]
 
 
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_callbacks_are_told_of_everything_in_their_order(epochs: int) -> None:
+    """Of a run without epochs too, and of the end whoever wanted to stop."""
+    calls: list[tuple[str, int, int]] = []
+
+    class Noting(Callback):
+        def __init__(self, place: int) -> None:
+            self.place = place
+
+        def on_train_begin(self, model: nn.Module) -> None:
+            calls.append(("begin", 0, self.place))
+
+        def on_epoch_end(self, epoch: int, logs: Mapping[str, float], model: nn.Module) -> None:
+            calls.append(("epoch", epoch, self.place))
+            self.stop_training = (epoch, self.place) == (1, 0)
+
+        def on_train_end(self, model: nn.Module) -> None:
+            calls.append(("end", 0, self.place))
+
+    trained(X, Y, epochs=2 * epochs, callbacks=[Noting(0), Noting(1)])
+    told = [("begin", 0), *(("epoch", epoch) for epoch in range(epochs)), ("end", 0)]
+    assert calls == [(*what, place) for what in told for place in (0, 1)]
+
+
 @pytest.mark.parametrize("stopping", [0, 1, 2, None])
 def test_any_one_of_several_callbacks_may_stop_the_run(stopping: int | None) -> None:
     """Whatever its place; all of them see the last epoch."""
