@@ -254,6 +254,50 @@ def test_history_holds_what_float32_held(compiled: bool) -> None:
         assert values == [float(np.float32(value)) for value in values], name
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_history_is_held_in_float32_or_in_float64_where_the_model_is(dtype: torch.dtype) -> None:
+    """Two of three rows are right: a share that each dtype holds otherwise; keys are in order."""
+    model = nn.Linear(1, 1, dtype=dtype)
+    nn.init.zeros_(model.weight)
+    nn.init.zeros_(model.bias)
+    rows = np.zeros((3, 1)), np.array([0, 0, 1])
+    history = fit(model, *rows, validation_data=rows, progress=False).history
+    held = np.float64 if dtype == torch.float64 else np.float32
+    assert history["accuracy"] == [float(held(2 / 3))]
+    names = [name for name in history if not name.startswith("val_")]
+    assert [*history] == [*sorted(names), *(f"val_{name}" for name in sorted(names))]
+    assert len(names) == 12
+
+
+@pytest.mark.parametrize(
+    ("rows", "steps", "epochs"),
+    [
+        (10, 1, ["012", "345", "678", "9", "012"]),
+        (10, 2, ["012 345", "678 9", "012 345"]),
+        (10, 3, ["012 345 678", "9", "012 345 678"]),
+        (10, 4, ["012 345 678 9"] * 2),
+        (10, 9, ["012 345 678 9"] * 2),
+        (9, 3, ["012 345 678"] * 2),
+        (6, 1, ["012", "345", "012"]),
+        (2, 1, ["01", "01"]),
+    ],
+)
+def test_epochs_of_some_steps_walk_through_the_rows(
+    rows: int, steps: int, epochs: list[str]
+) -> None:
+    """One that comes to the end is shorter, and the next starts over; batches of three."""
+    model = nn.Linear(1, 1)
+    seen: list[str] = []
+    model.register_forward_hook(
+        lambda _m, inputs, _o: seen.append("".join(f"{row:.0f}" for row in inputs[0][:, 0]))
+    )
+    fit(
+        model, torch.arange(float(rows))[:, None], torch.zeros(rows), batch_size=3,
+        epochs=len(epochs), steps_per_epoch=steps, shuffle=False, progress=False,
+    )  # fmt: skip
+    assert seen == " ".join(epochs).split()
+
+
 @pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "eager"])
 @pytest.mark.parametrize("training", [True, False], ids=["training", "inference"])
 def test_fit_leaves_the_mode_of_the_module_as_it_was(training: bool, compiled: bool) -> None:
