@@ -82,7 +82,7 @@ def fit(
 
     Args:
         model: gives logits (N, 1); trained in place, on the device and in the dtype of its
-            parameters.
+            parameters. Every module in it gets its own mode back, also after an error.
         x: (N, F) rows, an array or tensor; or a Dataset of (row, label) pairs, read once.
             It is copied at most once, in training order.
         y: (N, 1) or (N,) labels, 0 or 1; None if `x` is a Dataset.
