@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,13 +13,15 @@ from parity_tests import bounds
 from parity_tests.agreement import StageResult, exact, within
 from parity_tests.probes import exact_probe
 from parity_tests.recorded_case import Answers, Case, grid, rows_and_labels
+from parity_tests.sigmoid import SIGMOID_ULP
 from parity_tests.torch_side import classifier, forward_stages
 from torch_impl import KerasMetrics
 from torch_impl.keras_losses import binary_crossentropy
 
-__all__ = ["CASES"]
+__all__ = ["CASES", "compare_metrics"]
 
 _COUNTS = ("tp", "fp", "tn", "fn")
+_QUOTIENTS = ("accuracy", "precision", "recall")
 
 
 def _stages(
@@ -111,20 +114,35 @@ def _metrics(logits: np.ndarray, labels: np.ndarray, device: str) -> dict[str, f
     return metrics.result()
 
 
-def _compare_metrics(inputs: dict[str, Any], ours: Any, theirs: Any) -> list[StageResult]:
+def compare_metrics(inputs: dict[str, Any], ours: Any, theirs: Any) -> list[StageResult]:
+    """The eleven metrics of one pass: counts to the bit, what is divided or added up by its size.
+
+    Keras adds up in float32 what is nowhere below 0, so that no sum errs by more than its
+    roundings' share of itself.
+    """
     assert list(ours) == list(theirs)
     rows = []
     for name, value in theirs.items():
         mine, keras = np.float64([ours[name]]), np.float64([value])
         if name in _COUNTS:
             rows.append(exact(name, mine, keras))
-            continue
-        # Keras sums the rows, or 199 areas, of at most 200 each in float32; so the two
-        # differ by no more than what either differs from the true sum.
-        largest = 200.0 if name == "cross entropy" else 1.0
-        allowance = np.float64([2 * bounds.gamma(len(inputs["logits"]) + 24) * largest])
-        rows.append(within(name, "proven", mine, mine, keras, allowance))
+        else:
+            allowance = np.float64([_metric_allowance(name, abs(value), len(inputs["logits"]))])
+            rows.append(within(name, "proven", mine, keras, keras, allowance))
     return rows
+
+
+def _metric_allowance(name: str, value: float, n: int) -> float:
+    if name in _QUOTIENTS:  # of two counts
+        return bounds.gamma(2) * value
+    if name in ("auc", "prc"):  # 199 areas that add up to 1 at most, from differences of rates
+        return bounds.gamma(3 * 199 + 24)
+    summed = bounds.gamma(n + 48) * value  # and some roundings of each term on either side
+    if name == "cross entropy":
+        return summed
+    # A probability near 1 errs by an ULP of 1 and not of its distance from the label, which is
+    # in the mean no larger than the root of the mean square.
+    return summed + 4 * bounds.gamma(1) * SIGMOID_ULP * math.sqrt(value)
 
 
 CASES: dict[str, Case] = {
@@ -149,6 +167,6 @@ CASES: dict[str, Case] = {
         for label in (0.0, 1.0)
     },
     "the eleven metrics": Case(
-        "losses.metrics_of_logits", _metric_inputs, _metrics, _compare_metrics
+        "losses.metrics_of_logits", _metric_inputs, _metrics, compare_metrics
     ),
 }

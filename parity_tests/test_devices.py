@@ -101,3 +101,7 @@ def test_adams_step_size_is_computed_in_the_parameters_dtype() -> None:
     group = {"lr": 1e-3, "betas": (0.9, 0.999)}
     for dtype in (torch.float16, torch.float32, torch.float64):
         assert KerasAdam.alpha(3, group, dtype).dtype == dtype
+    for step in (1, 2, 3, 10, 50):  # every line rounded to float16, by NumPy
+        lr, t, *betas = np.float16([group["lr"], step, *group["betas"]])
+        one1, one2 = (np.float16(1) - beta**t for beta in betas)
+        assert KerasAdam.alpha(step, group, torch.float16).item() == lr * np.sqrt(one2) / one1

@@ -133,7 +133,7 @@ def test_a_tutorials_network_without_dropout_drops_nothing() -> None:
     """In training too, and a file of it says so."""
     model = module_from(contents(HIDDEN, SCORE))
     model.train()
-    torch.testing.assert_close(torch.sigmoid(model(X)), model.predict_proba(X))
+    assert torch.equal(torch.sigmoid(model(X)), model.predict_proba(X))
     model.keras_network = None  # type: ignore[assignment]
     rates = [la.rate for la in network_of_module(model).layers if la.kind == "Dropout"]
     assert rates == [0.0]

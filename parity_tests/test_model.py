@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from parity_tests import bounds
 from parity_tests.probes import exact_probe
 from parity_tests.torch_side import classifier
 from torch_impl import FraudClassifier, prior_log_odds
@@ -61,17 +62,25 @@ def test_parameters_start_as_in_keras(fan_in: int, hidden: int) -> None:
     torch.manual_seed(0)
     model = FraudClassifier(fan_in, hidden, output_bias=-6.5)
     for layer, fans in ((model.hidden, fan_in + hidden), (model.output, hidden + 1)):
-        limit = math.sqrt(6 / fans)
-        size = layer.weight.abs().max().item()
-        assert 0.7 * limit < size <= np.nextafter(np.float32(limit), np.float32(np.inf))
+        limit, n = math.sqrt(6 / fans), layer.weight.numel()
+        sizes = layer.weight.detach().abs() / limit
+        # Of n uniform shares all lie below q with a chance of q**n: here once in a thousand draws.
+        assert 1e-3 ** (1 / n) < sizes.max() <= 1 + 2 * np.finfo(np.float32).eps
+        assert abs(sizes.mean() - 1 / 2) <= 6 / math.sqrt(12 * n)  # six standard errors
+        assert abs(layer.weight.sign().mean()) <= 6 / math.sqrt(n)
     assert not model.hidden.bias.any()
     assert model.output.bias.tolist() == [-6.5]
     assert FraudClassifier().output.bias.tolist() == [0.0]
 
 
 def test_prior_log_odds_of_the_real_counts() -> None:
-    """log(492 / 284315), the tutorial's initial bias."""
+    """log(492 / 284315), the tutorial's initial bias, in float64."""
     assert f"{prior_log_odds(492, 284_315):.8f}" == "-6.35935934"
+    for positives, negatives in ((492, 284_315), (1, 2), (1, 1), (7, 5), (10**9, 1)):
+        # A quotient and a logarithm of 4 ULP on either side; the quotient is off by a share.
+        expected = float(np.log2(positives / negatives) * np.log(2))
+        error = abs(prior_log_odds(positives, negatives) - expected)
+        assert error <= bounds.gamma(36, bounds.U64) * (abs(expected) + 1)
 
 
 @pytest.mark.parametrize(
@@ -176,6 +185,14 @@ def test_compiled_training_draws_the_same_masks_and_does_not_compile_anew(
         assert torch.equal(compiled(features), model(features))
     assert len(graphs) == 2
     assert twin.dropout.calls == 12
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_a_seed_draws_the_same_weights_in_every_dtype(dtype: torch.dtype) -> None:
+    """Those of float32, which are Keras's, as the dtype holds them."""
+    model, narrow = FraudClassifier(seed=5, dtype=dtype), FraudClassifier(seed=5)
+    for ours, drawn in zip(model.parameters(), narrow.parameters(), strict=True):
+        assert torch.equal(ours, drawn.to(dtype))
 
 
 @pytest.mark.parametrize("dropout", [0.5, 0.0])

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
-from parity_tests.bounds import U32, U64, gamma
+from parity_tests import bounds
 from parity_tests.walls import ROOT
 from torch_impl import (
     Callback,
@@ -34,6 +34,7 @@ from torch_impl import (
     fit,
     oversample,
     predict,
+    to_keras_weights,
 )
 from torch_impl.keras_dropout import KerasDropout
 from torch_impl.keras_random import dropout_mask, shuffle_permutation
@@ -109,6 +110,42 @@ def test_rows_of_every_form_train_to_the_same_bits(
     assert history == expected[1]
     np.testing.assert_array_equal(x, kept[0])
     np.testing.assert_array_equal(y, kept[1])
+
+
+@pytest.mark.parametrize("form", [np.asarray, torch.tensor, np.ndarray.tolist])
+def test_rows_and_weights_of_float64_are_rounded_to_the_nearest(form: Any) -> None:
+    """As NumPy rounds them, whatever holds them: the rows of float32 give the same bits."""
+    wide = np.random.default_rng(5).normal(size=(40, FEATURES)) / 3
+    weight, y = np.abs(wide[:, 0]), (wide[:, :1] > 0).astype(np.float32)
+    x, narrow_weight = wide.astype(np.float32), weight.astype(np.float32)
+    assert_same(
+        trained(form(wide), y, sample_weight=form(weight))[0],
+        trained(x, y, sample_weight=narrow_weight)[0],
+    )
+    model = FraudClassifier(FEATURES, 8, seed=3)
+    assert torch.equal(predict(model, form(wide)), predict(model, x))
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "eager"])
+@pytest.mark.parametrize("of_group", [True, False], ids=["of-its-group", "its-own"])
+def test_fit_takes_adams_numbers_as_the_equation_says(of_group: bool, compiled: bool) -> None:
+    """Given to it or set later, as a scheduler does: ten steps of one bias against float64."""
+    lr, b1, b2, eps = 0.02, 0.8, 0.95, 1e-3
+    numbers = {"lr": lr, "betas": (b1, b2), "eps": eps}
+    model = FraudClassifier(output_bias=-1.0, seed=3, dtype=torch.float64)
+    optimizer = KerasAdam(model.parameters(), **({} if of_group else numbers))
+    optimizer.param_groups[0].update(numbers)
+    y = np.float64([1, 0, 0, 0])  # of rows of zeros, on which every unit is 0
+    options = {"optimizer": optimizer, "epochs": 10, "compiled": compiled, "progress": False}
+    fit(model, np.zeros((4, 29)), y, **options)
+    bias, m, v = -1.0, 0.0, 0.0
+    for t in range(1, 11):
+        g = 1 / (1 + math.exp(-bias)) - y.mean()
+        m, v = m + (g - m) * (1 - b1), v + (g * g - v) * (1 - b2)
+        p1, p2 = (float(np.float32(b)) ** t for b in (b1, b2))  # Keras's cast of a number
+        bias -= m * (lr * math.sqrt(1 - p2) / (1 - p1)) / (math.sqrt(v) + eps)
+    # A step is some forty roundings of numbers no larger than 2.
+    assert abs(model.output.bias.item() - bias) <= 10 * bounds.gamma(40, bounds.U64) * 2
 
 
 class Endless(IterableDataset):  # type: ignore[type-arg]
@@ -194,10 +231,12 @@ def test_dropout_does_not_depend_on_what_was_asked_before() -> None:
 def test_dropout_is_where_bit_for_bit_forward_and_backward(dtype: torch.dtype) -> None:
     """As Keras writes it: what is dropped is +0, be it negative, infinite or NaN."""
     x = torch.tensor([1.5, -2.0, 0.0, -0.0, torch.inf, -torch.inf, torch.nan], dtype=dtype)
-    x = x.repeat(40, 1).requires_grad_()
+    x = torch.cat([x.repeat(40, 1), torch.arange(1, 281).reshape(40, 7).to(dtype) / 77])
+    x.requires_grad_()
     gradient = x.detach().roll(1, dims=1)
-    kept = dropout_mask(5, 0, 0.3, range(40), 7)
-    expected = torch.where(kept, x * (1 / (1 - 0.3)), 0)
+    kept = dropout_mask(5, 0, 0.3, range(80), 7)
+    scale = torch.full_like(x, 1 / (1 - 0.3))  # rounded to the dtype, as TensorFlow rounds it
+    expected = torch.where(kept, x * scale, 0)
     came = KerasDropout(0.3, seed=5)(x)
     (expected_gradient,) = torch.autograd.grad(expected, x, gradient)
     (came_gradient,) = torch.autograd.grad(came, x, gradient)
@@ -216,16 +255,21 @@ def test_dropout_has_a_second_derivative() -> None:
     assert torch.equal(second, 2.0 * dropout_mask(5, 0, 0.5, range(6), 4))
 
 
-def test_predict_gives_probabilities_without_dropout_and_keeps_the_mode() -> None:
-    """In batches of any size, of no rows too."""
-    model = FraudClassifier(FEATURES, 8, dropout=0.9, seed=3).train()
-    expected = model.predict_proba(torch.from_numpy(X))
-    for batch_size in (1, 7, 300, 10_000):
-        p = predict(model, X, batch_size=batch_size)
-        assert p.shape == (ROWS, 1)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("bias", [0.0, -20.0])
+def test_predict_gives_probabilities_without_dropout_and_keeps_the_mode(
+    bias: float, dtype: torch.dtype
+) -> None:
+    """In batches of any size, of no rows too; the smallest to their own last digits."""
+    model = FraudClassifier(FEATURES, 8, 0.9, bias, seed=3, dtype=dtype).train()
+    expected = bounds.forward(bounds.exactly(X), to_keras_weights(model))["probabilities"]
+    # In float64 it is as much smaller, but that what is expected was computed in float64 itself.
+    ratio = 1 if dtype == torch.float32 else 2 * bounds.U64 / bounds.U32
+    ways = [predict(model, X, batch_size=batch_size) for batch_size in (1, 7, 300, 10_000)]
+    for p in (*ways, model.predict_proba(torch.from_numpy(X).to(dtype))):
+        assert (p.shape, p.dtype) == ((ROWS, 1), dtype)
         assert not p.requires_grad
-        # One row alone may be summed in another order than many.
-        assert (p - expected).abs().max() <= 2**-23
+        assert (np.abs(p.numpy() - expected.value) <= expected.allowance * ratio).all()
     assert predict(model, X[:0]).shape == (0, 1)
     assert model.training
     assert isinstance(model.dropout, KerasDropout)
@@ -716,10 +760,12 @@ def test_the_loss_is_the_mean_over_all_rows_however_many(
         model, x, labels, batch_size=batch, validation_data=(x, labels), compiled=compiled,
         optimizer=KerasAdam(model.parameters(), lr=0.0), progress=False,
     )  # fmt: skip
-    u = U64 if dtype == torch.float64 else U32
+    u = bounds.U64 if dtype == torch.float64 else bounds.U32
     # A row's loss is a few roundings off, a batch's mean one for each of its rows; the sum of
     # the batches is float64's.
-    allowed = (gamma(batch + 8, u) + gamma(rows, U64)) * (math.log1p(math.exp(bias)) + bias)
+    allowed = (bounds.gamma(batch + 8, u) + bounds.gamma(rows, bounds.U64)) * (
+        math.log1p(math.exp(bias)) + bias
+    )
     for name in ("loss", "val_loss", "cross entropy", "val_cross entropy"):
         assert abs(history.history[name][0] - expected) <= allowed, name
 
@@ -737,11 +783,26 @@ def test_what_has_a_seed_leaves_every_other_generator_as_it_was() -> None:
     assert states() == before
 
 
-def test_the_loss_of_one_row_is_its_own() -> None:
-    """Not divided by more rows than there are."""
-    model = nn.Linear(FEATURES, 1)
-    found = evaluate(model, X[:1], Y[:1])
-    assert found["loss"] == found["cross entropy"]
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "eager"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("z", [-20.0, -2.5, 0.0, 7.0, 20.0])
+def test_losses_are_right_to_their_own_last_digits(
+    z: float, dtype: torch.dtype, compiled: bool
+) -> None:
+    """Of one row and of many, trained on and held out: log(1 + exp(±z)), however small."""
+    unit = bounds.U32 if dtype == torch.float32 else bounds.U64
+    for rows, label in ((1, 0.0), (1, 1.0), (9, 0.0), (9, 1.0)):
+        model = FraudClassifier(output_bias=z, seed=3, dtype=dtype)
+        data = np.zeros((rows, 29)), np.full(rows, label)
+        history = fit(
+            model, *data, batch_size=4, validation_data=data, compiled=compiled, progress=False,
+            optimizer=KerasAdam(model.parameters(), lr=0.0),
+        ).history  # fmt: skip
+        expected = np.logaddexp(0, z * (1 - 2 * label))
+        for name in ("loss", "cross entropy", "val_loss", "val_cross entropy"):
+            # An exponential and a logarithm of 4 ULP each, on both sides, and three sums.
+            error = abs(history[name][0] - expected)
+            assert error <= bounds.gamma(40 + rows, unit) * expected, (name, rows, label)
 
 
 def test_a_run_without_a_seed_takes_the_next_32_bits_of_torchs_generator() -> None:

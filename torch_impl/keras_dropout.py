@@ -87,7 +87,8 @@ class _Scaled(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, mask: Tensor, scale: float) -> Tensor:
         ctx.save_for_backward(mask)
         ctx.scale = scale
-        scaled = x * scale
+        # TensorFlow rounds the scale to the dtype first (nn_ops.py, `_dropout`).
+        scaled = x * torch.tensor(scale, dtype=x.dtype)
         scaled.view(mask.dtype).bitwise_and_(mask)
         return scaled
 

@@ -126,7 +126,7 @@ void forward_output(const Real *y, int rows, const Weights &w, Tile &t) {
     for (int r = 0; r < rows; ++r) {
         const Real z = t.logit[r], e = exp_negative(-std::fabs(z)), q = Real(1) / (Real(1) + e);
         t.probability[r] = z < 0 ? e * q : q;
-        t.loss[r] = std::max(z, Real(0)) + log1p_unit(e) - z * y[r];
+        t.loss[r] = (std::max(z, Real(0)) - z * y[r]) + log1p_unit(e);
     }
 }
 
