@@ -213,7 +213,7 @@ FAULTS = (
     Change("positives drawn without their labels", _SAMPLING, "return rows[taken], labels[taken]", "return rows[taken], labels"),
     Change("oversampled rows not shuffled", _SAMPLING, "    generator.shuffle(order)\n", ""),
     Change("split without seed", _DATA, "train_and_validation, test = train_test_split(frame, test_size=0.2, random_state=seed)", "train_and_validation, test = train_test_split(frame, test_size=0.2)", ("test_data_prepare.py::test_one_seed_gives_one_split_and_another_seed_another",)),
-    Change("scaler fitted on all rows", _DATA, "cleaned = _cleaned(train)", "cleaned = _cleaned(frame)"),
+    Change("scaler fitted on all rows", _DATA, "cleaned = _cleaned(train)", "cleaned = _cleaned(frame)", ("test_data_prepare.py::test_scaler_sees_the_training_rows_alone",)),
     Change("train and validation swapped", _DATA, "    train, validation = train_test_split(", "    validation, train = train_test_split(", ("test_data_prepare.py::test_splits_share_no_row_and_lose_none",)),
     Change("labels as integers", _DATA, '.to_numpy(dtype=np.float32).reshape(-1, 1)', '.to_numpy().reshape(-1, 1)'),
     Change("clip at four", _DATA, "_CLIP = 5.0", "_CLIP = 4.0"),
