@@ -189,7 +189,7 @@ FAULTS = (
     Change("C++: a unit whose number is the rate is dropped", _CPP, ">> 9 >= threshold", ">> 9 > threshold"),
     Change("C++: dropout not scaled", _CPP, "? h[i] * scale : Real(0)", "? h[i] : Real(0)"),
     Change("C++: gradient not scaled by dropout", _CPP, "t.dlogit[r] * w.kernel2[j] * scale;", "t.dlogit[r] * w.kernel2[j];"),
-    Change("C++: gradient flows through units at zero", _CPP, "h > 0 ? d : Lane{}", "h >= 0 ? d : Lane{}"),
+    Change("C++: gradient flows through units at zero", _CPP, "h <= 0 ? Lane{} : d", "h < 0 ? Lane{} : d"),
     Change("C++: output bias dropped", _CPP, "(sum[3] + sum[7])) + w.bias2;", "(sum[3] + sum[7]));"),
     Change("C++: a NaN hidden by the ReLU", _CPP, "z < 0 ? Lane{} : z;", "z > 0 ? z : Lane{};", ("test_training.py::test_a_missing_number_in_training_stays_visible",)),
     Change("C++: last batch divided by the batch size", _CPP, "Real(1) / Real(batch_rows)", "Real(1) / Real(batch)"),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.hooks import RemovableHandle
 
 from torch_impl import FraudClassifier, KerasAdam, to_keras_weights
 from torch_impl.native import NativeEpoch
@@ -32,7 +32,8 @@ def weights_after(
     """While it is open, `fit` of the model keeps the weights after the given steps.
 
     The compiled epoch runs many steps in one call; here it gets one batch per call, which
-    gives the same weights to the bit.
+    gives the same weights to the bit. Nothing is hung on the model or its optimizer, which
+    would send `fit` along its eager path.
 
     Args:
         steps: numbers from 1; none leave `fit` as it is.
@@ -43,13 +44,20 @@ def weights_after(
         The weights under Keras's names, one dictionary per step, filled as `fit` goes.
     """
     wanted, kept, done = set(steps), [], 0
-    whole_epoch = NativeEpoch.train
+    whole_epoch, one_step = NativeEpoch.train, KerasAdam.step
 
-    def after_step(*_: object) -> None:
+    def after_step() -> None:
         nonlocal done
         done += 1
         if done in wanted:
             kept.append(to_keras_weights(model))
+
+    @wraps(one_step)
+    def stepped(self: KerasAdam, *arguments: Any) -> Any:
+        loss = one_step(self, *arguments)
+        if self is optimizer:
+            after_step()
+        return loss
 
     def by_batches(
         self: NativeEpoch,
@@ -75,9 +83,8 @@ def weights_after(
     if not wanted:
         yield kept
         return
-    handle: RemovableHandle = optimizer.register_step_post_hook(after_step)
-    try:
-        with mock.patch.object(NativeEpoch, "train", by_batches):
-            yield kept
-    finally:
-        handle.remove()
+    with (
+        mock.patch.object(NativeEpoch, "train", by_batches),
+        mock.patch.object(KerasAdam, "step", stepped),
+    ):
+        yield kept

@@ -12,8 +12,10 @@ import math
 import os
 import platform
 import subprocess
+import sys
 import tempfile
 import warnings
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -90,7 +92,7 @@ class NativeEpoch:
             and len({int(optimizer.state_of(p)["step"]) for p in parameters}) == 1
             and (type(model.activation), type(model.hidden)) == (nn.ReLU, nn.Linear)
             and type(model.output) is nn.Linear
-            and not any(_hooked(module) for module in model.modules())
+            and not _altered(model, optimizer)
         )
         if not plain:
             return None
@@ -173,15 +175,27 @@ def _parameters(model: FraudClassifier) -> list[Tensor]:
     return [model.hidden.weight, model.hidden.bias, model.output.weight, model.output.bias]
 
 
-def _hooked(module: nn.Module) -> bool:
-    return any(
-        (
-            module._forward_hooks,
-            module._forward_pre_hooks,
-            module._backward_hooks,
-            module._backward_pre_hooks,
-        )
+def _altered(model: nn.Module, optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a hook of any kind or a replaced method waits to be called.
+
+    A kind of hook is known by torch's name for where it keeps them. A learning-rate scheduler
+    replaces the optimizer's `step`, and warns where it is not called.
+    """
+    objects = [*model.modules(), optimizer]
+    keepers: list[Mapping[str, Any]] = [vars(thing) for thing in objects]
+    keepers += [vars(sys.modules[kind.__module__]) for kind in (nn.Module, torch.optim.Optimizer)]
+    keepers += [
+        {name: getattr(p, name, None) for name in _TENSOR_HOOKS} for p in model.parameters()
+    ]
+    hooked = any(
+        name.endswith("_hooks") and kept for keeper in keepers for name, kept in keeper.items()
     )
+    return hooked or any(
+        callable(getattr(type(thing), name, None)) for thing in objects for name in vars(thing)
+    )
+
+
+_TENSOR_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
 def _packed(tensors: list[Tensor]) -> NDArray[Any]:

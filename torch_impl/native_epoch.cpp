@@ -150,7 +150,7 @@ void backward(const Real *x, int rows, const Weights &w, Real scale, Tile &t, We
         bias2 += t.dlogit[r];
         for (int j = 0; j < LANES; ++j) {
             const Lane h = t.hidden[r][j], d = t.dlogit[r] * w.kernel2[j] * scale;
-            t.dhidden[r][j] = h > 0 ? d : Lane{};  // a unit at 0 was dropped or below the ReLU's bend
+            t.dhidden[r][j] = h <= 0 ? Lane{} : d;  // dropped or below the ReLU's bend; a NaN is neither
             kernel2[j] += h * t.dlogit[r];
             bias1[j] += t.dhidden[r][j];
         }

@@ -96,8 +96,9 @@ def fit(
         optimizer: `KerasAdam(model.parameters())` if None.
         metrics: whether the tutorial's eleven are measured besides the loss.
         compiled: whether a seeded `FraudClassifier` on the CPU with `KerasAdam` is
-            trained by the compiled epoch; anything else, or where no C++ compiler is
-            (warned of once), takes the eager path, which computes the same.
+            trained by the compiled epoch; anything else (a hook, a learning-rate scheduler, a
+            frozen parameter), or where no C++ compiler is (warned of once), takes the eager
+            path, which computes the same.
         steps_per_epoch: makes epochs of so many batches that walk through the rows, as the
             tutorial does with oversampled rows, instead of epochs of all rows. As in Keras,
             an epoch in which the rows end is shorter, and the next one starts over.
@@ -157,12 +158,14 @@ def fit(
         run["steps_per_epoch"] = steps_per_epoch
     if store is not None and store.exists():
         first = store.restore(model, optimizer, callbacks, history, run)
-    native = NativeEpoch.create(model, optimizer, rows) if compiled else None
-    epoch_engine = _Eager(model, optimizer) if native is None else _Native(native)
     with _own_modes(model), _few_threads(model), _bar(range(first, epochs), progress) as bar:
         for epoch in bar:
             if any(callback.stop_training for callback in callbacks):
                 break
+            # Chosen anew: a callback may have frozen a parameter, or hung a hook on one.
+            native = NativeEpoch.create(model, optimizer, rows) if compiled else None
+            epoch_engine = _Eager(model, optimizer) if native is None else _Native(native)
+            model.train()
             part = _part(epoch, len(rows), batch_size, steps_per_epoch)
             logs = epoch_engine.train(
                 rows[part],
@@ -245,7 +248,6 @@ class _Eager:
         self, rows: Tensor, labels: Tensor, weights: Tensor | None, batch_size: int, metrics: bool
     ) -> dict[str, float]:
         """One epoch over rows in the order given; its loss and metrics."""
-        self.model.train()
         parameters = list(self.model.parameters())
         totals = KerasMetrics(rows.device) if metrics else None
         loss_sum = torch.zeros((), dtype=torch.float64, device=rows.device)
