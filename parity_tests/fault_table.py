@@ -36,6 +36,7 @@ _METRICS = "torch_impl/keras_metrics.py"
 _MODEL = "torch_impl/model.py"
 _CPP = "torch_impl/native_epoch.cpp"
 _NATIVE = "torch_impl/native.py"
+_MODULES = "torch_impl/keras_files/modules.py"
 _RANDOM = "torch_impl/keras_random.py"
 _SAMPLING = "torch_impl/sampling.py"
 _TRAINING = "torch_impl/training.py"
@@ -361,6 +362,10 @@ FAULTS = (
     Change("callbacks are asked in reverse", _TRAINING, "            for callback in callbacks:\n                callback.on_epoch_end(epoch, logs, model)", "            for callback in reversed(callbacks):\n                callback.on_epoch_end(epoch, logs, model)", ("test_training.py::test_callbacks_are_told_of_everything_in_their_order",)),
     Change("a run that ends at once tells no callback", _TRAINING, "    for callback in callbacks:\n        callback.on_train_end(model)\n", "    for callback in callbacks if history.epoch else ():\n        callback.on_train_end(model)\n", ("test_training.py::test_callbacks_are_told_of_everything_in_their_order",)),
     Change("best weights come back on a stop alone where there are several callbacks", _TRAINING, "    for callback in callbacks:\n        callback.on_train_end(model)\n", "    for callback in [c for c in callbacks if c.stop_training] or callbacks:\n        callback.on_train_end(model)\n", ("test_training.py::test_callbacks_are_told_of_everything_in_their_order",)),
+    Change("probabilities of float64 by way of float32", _TRAINING, "torch.sigmoid(model(rows[start : start + batch_size]))", "torch.sigmoid(model(rows[start : start + batch_size]).float()).to(rows.dtype)", ("test_training.py::test_predict_gives_probabilities_without_dropout_and_keeps_the_mode",)),
+    Change("a file's square kernel not transposed", _MODULES, 'f"{at}.weight", transpose=True))', 'f"{at}.weight", transpose=layer.units != model.get_parameter(f"{at}.weight").shape[1]))', ("test_keras_network.py",)),
+    Change("moments of a file's square kernel not transposed", _MODULES, "slots[name].copy_(tensor.T if row.transpose else tensor)", "slots[name].copy_(tensor.T if row.transpose and tensor.shape != tensor.T.shape else tensor)", ("test_keras_network.py",)),
+    Change("a square kernel not transposed for a file", _MODULES, "row.keras: (tensor.T if row.transpose else tensor).clone(", "row.keras: (tensor.T if row.transpose and tensor.shape != tensor.T.shape else tensor).clone(", ("test_keras_network.py",)),
 )  # fmt: skip
 
 HARMLESS = (

@@ -91,20 +91,26 @@ CHAINS: dict[str, tuple[list[Layer], bool]] = {
 }
 
 
+WIDTHS = pytest.mark.parametrize("width", [2, 3], ids=["oblong", "square"])
+"""Of the rows; the first layer has three units."""
+
+
+@WIDTHS
 @pytest.mark.parametrize("case", CHAINS)
-def test_a_module_computes_what_its_chain_says(case: str) -> None:
+def test_a_module_computes_what_its_chain_says(case: str, width: int) -> None:
     """The tutorial's network becomes a FraudClassifier, all else a KerasNetwork; logits for both.
 
     Where the chain ends in a sigmoid, `forward` leaves it out and `predict_proba` has it.
     """
     layers, is_tutorial = CHAINS[case]
-    held = contents(*layers)
+    held = contents(*layers, in_features=width)
     model = module_from(held)
     assert isinstance(model, FraudClassifier if is_tutorial else KerasNetwork)
-    p = model.predict_proba(X)
-    assert torch.equal(p, by_hand(held, X))
+    x = torch.cat([X, X], dim=1)[:, :width]
+    p = model.predict_proba(x)
+    assert torch.equal(p, by_hand(held, x))
     model.eval()
-    y = model(X)
+    y = model(x)
     ends_in_sigmoid = layers[-1] in (SIGMOID, LINEAR) or layers[-1].activation == "sigmoid"
     assert torch.equal(torch.sigmoid(y) if ends_in_sigmoid else y, p)
     assert {p.dtype for p in model.parameters()} == {torch.float64}
@@ -186,16 +192,17 @@ def stepped(model: nn.Module, steps: int = 3, **options: Any) -> KerasAdam:
     return optimizer
 
 
+@WIDTHS
 @pytest.mark.parametrize("ending", [".keras", ".weights.h5", ".h5", ".safetensors"])
 @pytest.mark.parametrize("case", ["tutorial", "three-dense"])
 def test_a_model_and_its_optimizer_come_back_from_a_file(
-    case: str, ending: str, tmp_path: Path
+    case: str, ending: str, width: int, tmp_path: Path
 ) -> None:
     """Weights, moments and steps bit for bit, rate, decays and epsilon; but from `.weights.h5`.
 
     That has no network, decays or epsilon.
     """
-    model = module_from(contents(*CHAINS[case][0], dtype=torch.float32))
+    model = module_from(contents(*CHAINS[case][0], in_features=width, dtype=torch.float32))
     optimizer = stepped(model)
     path = tmp_path / f"x{ending}"
     save_keras(model, path, optimizer)
