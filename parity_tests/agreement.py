@@ -291,7 +291,10 @@ def _result(
 ) -> StageResult:
     both = np.isfinite(ours) & np.isfinite(theirs)
     gap = np.abs(ours[both].astype(np.float64) - theirs[both].astype(np.float64))
-    ulp = ulp_distance(ours, theirs) if ours.dtype.kind == "f" else gap.astype(np.int64)
+    if ours.dtype.kind == "f":
+        ulp = ulp_distance(ours, theirs)
+    else:
+        ulp = np.abs(ours.astype(np.int64) - theirs.astype(np.int64))
     return StageResult(
         stage,
         kind,

@@ -255,25 +255,25 @@ def first_adam_step(weight: np.ndarray, gradient: Bounded, lr: float = 1e-3) -> 
     }
 
 
+# Library logarithms: NumPy states at most 4 ULP for its vectorised ones, the
+# others are below 1; an ULP is at most 2 u of the value.
+_LOG_ULP = 4
+
+
 def clipped_crossentropy(probabilities: np.ndarray, labels: np.ndarray) -> Bounded:
     """The loss of each row from probabilities clipped to 1e-7, as Keras has it in float32."""
     edge = np.float32(1e-7)
     p = np.clip(probabilities, edge, np.float32(1) - edge).astype(np.float64)
     value = -(labels * np.log(p) + (1 - labels) * np.log1p(-p))
-    # 1 - p is rounded, which moves its logarithm by u / (1 - p); two logarithms, each within
-    # 4 ULP, two products and a sum.
-    return Bounded(value, U32 / (1 - p) + gamma(16) * (np.abs(value) + 1))
+    # 1 - p is rounded, which is relative and moves its logarithm by u; the one logarithm that
+    # counts is within 4 ULP; a product and a sum.
+    return Bounded(value, gamma(2 * _LOG_ULP + 2) * np.abs(value) + gamma(1))
 
 
 def exactly(values: np.ndarray) -> Bounded:
     """Values that both frameworks hold without error."""
     wide = values.astype(np.float64)
     return Bounded(wide, np.zeros_like(wide))
-
-
-# Library logarithms in float64: NumPy states at most 4 ULP for its vectorised ones, the
-# others are below 1; an ULP is at most 2 u of the value.
-_LOG_ULP = 4
 
 
 def standardised(

@@ -97,6 +97,15 @@ def _compare_losses(inputs: dict[str, Any], ours: Any, theirs: Any) -> list[Stag
     return [within("loss", "proven", ours, theirs, *expected)]
 
 
+def _sigmoid(logits: np.ndarray, device: str) -> np.ndarray:
+    return torch.sigmoid(torch.from_numpy(logits).to(device)).cpu().numpy()
+
+
+def _compare_sigmoids(inputs: dict[str, Any], ours: Any, theirs: Any) -> list[StageResult]:
+    expected = bounds.sigmoid(bounds.exactly(inputs["logits"]))
+    return [within("sigmoid", "proven", ours, theirs, *expected)]
+
+
 def _metric_inputs(_: Answers) -> dict[str, Any]:
     """Logits of every size, some on thresholds, at both ends and in ties."""
     logits = np.concatenate([grid(41, (600,), 8), np.zeros(30), [200.0] * 5, [-200.0] * 5])
@@ -166,6 +175,13 @@ CASES: dict[str, Case] = {
         )
         for label in (0.0, 1.0)
     },
+    # Of all float32 the one that Keras's sigmoid errs most at, in the middle.
+    "sigmoid where it errs most": Case(
+        "sigmoid.sigmoid",
+        lambda _: {"logits": np.arange(0xC09B3959, 0xC09B396C, dtype=np.uint32).view(np.float32)},
+        _sigmoid,
+        _compare_sigmoids,
+    ),
     "the eleven metrics": Case(
         "losses.metrics_of_logits", _metric_inputs, _metrics, compare_metrics
     ),

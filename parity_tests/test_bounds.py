@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+from typing import Any, NamedTuple
+
 import numpy as np
 import pytest
 
@@ -9,7 +13,10 @@ from parity_tests import bounds
 from parity_tests.agreement import within
 from parity_tests.keras_process import KerasProcess
 from parity_tests.probes import exact_probe
-from parity_tests.sigmoid import SIGMOID_ULP, keras_error, torch_error
+from parity_tests.recording_file import Recordings
+from parity_tests.sigmoid import SIGMOID_ULP, keras_error, largest_error, torch_error
+
+NAMES = ("dense/kernel", "dense/bias", "dense_1/kernel", "dense_1/bias")
 
 
 def summed_in_order(x: np.ndarray, w: np.ndarray, b: np.ndarray, order: np.ndarray) -> np.ndarray:
@@ -110,3 +117,398 @@ def test_exact_probe_refuses_a_network_too_wide_to_be_exact() -> None:
     """It does not silently give a probe whose sums might round."""
     with pytest.raises(ValueError, match="expected at most 24"):
         exact_probe(0, 4, 4096, 256)
+
+
+U, U64 = Fraction(1, 2**24), Fraction(1, 2**53)
+TINY = Fraction(1, 2**126)
+# Bounds are computed in float64, and widened by 2**-30 for it.
+WIDENED = 1 + Fraction(1, 2**29)
+
+
+def exact_gamma(n: int, u: Fraction) -> Fraction:
+    return n * u / (1 - n * u)
+
+
+def exactly_affine(
+    x: np.ndarray, error: np.ndarray, w: np.ndarray, b: np.ndarray
+) -> tuple[Fraction, Fraction]:
+    """Value and allowance of one sum, as the theorem has them, in rational numbers."""
+    x, error, w, (b,) = ([Fraction(float(n)) for n in a.ravel()] for a in (x, error, w, b))
+    n = len(x)
+    size = [abs(a) + e for a, e in zip(x, error, strict=True)]
+    magnitude = sum(s * abs(c) for s, c in zip(size, w, strict=True)) + abs(b)
+    inherited = sum(e * abs(c) for e, c in zip(error, w, strict=True))
+    flushed = sum(size) + sum(map(abs, w)) + 2 * n + 1
+    rounding = exact_gamma(n + 1, U) + exact_gamma(n + 1, U64)
+    return (
+        sum(a * c for a, c in zip(x, w, strict=True)) + b,
+        inherited + rounding * magnitude + 2 * TINY * flushed,
+    )
+
+
+@pytest.mark.parametrize("inputs", [1, 2, 3, 29])
+@pytest.mark.parametrize("error", [0.0, 2.0**-20, 0.5], ids=["exact", "rounded", "unsure"])
+@pytest.mark.parametrize("scale", [1.0, 2.0**-75], ids=["ordinary", "that-underflow"])
+def test_affine_bound_is_the_theorems(inputs: int, error: float, scale: float) -> None:
+    """In rational numbers: not below it, and not above it by more than its own rounding."""
+    x, w, b = scale * drawn(5, 20, inputs), np.float32(scale) * drawn(6, inputs, 4), drawn(7, 4)
+    errors = error * np.abs(drawn(8, 20, inputs)).astype(float)
+    found = bounds.affine(bounds.Bounded(x.astype(float), errors), w, b * np.float32(scale) ** 2)
+    for row, column in ((0, 0), (7, 3), (19, 2)):
+        value, allowance = exactly_affine(
+            x[row], errors[row], w[:, column], b[column : column + 1] * np.float32(scale) ** 2
+        )
+        assert allowance <= Fraction(found.allowance[row, column]) <= allowance * WIDENED
+        assert abs(value - Fraction(found.value[row, column])) <= allowance * Fraction(1, 2**20)
+
+
+@pytest.mark.parametrize("inputs", [1, 2, 29, 257])
+def test_affine_bound_is_attained(inputs: int) -> None:
+    """A sum whose every product and addition is rounded by half an ULP, all one way, errs by it."""
+    half = 2.0**-24
+    x = np.float32([[1 + 2.0**-12] + [half] * (inputs - 1)])
+    w = np.float32([[1 + 2.0**-12]] + [[1]] * (inputs - 1))
+    b = np.float32([half])
+    came = summed_in_order(x, w, b, np.arange(inputs))
+    true = (1 + 2.0**-12) ** 2 + inputs * half
+    allowance = bounds.affine(bounds.exactly(x), w, b).allowance[0, 0]
+    assert 0.999 * allowance < true - float(came[0, 0]) <= allowance
+
+
+INF, NAN = np.inf, np.nan
+MAX32 = 2.0**128 - 2.0**104
+
+
+@pytest.mark.parametrize(
+    ("row", "weights", "claimed"),
+    [
+        ([1000, 1000], [1e30, 1e30], True),
+        ([MAX32 * (1 - 4.1 * 2**-24), 0], [1, 0], True),
+        ([MAX32 * (1 - 2.9 * 2**-24), 0], [1, 0], False),
+        ([MAX32 / 2, -MAX32 / 2], [1, 1], False),
+        ([INF, 1], [1, 1], True),
+        ([INF, 1], [0, 1], True),
+        ([INF, 1], [2.0**-126, 1], True),
+        ([INF, 1], [2.0**-127, 1], False),
+        ([-INF, 1], [-(2.0**-127), 1], False),
+        ([INF, INF], [1, 2.0**-127], False),
+        ([1, 1], [2.0**-127, 1], True),
+        ([NAN, 1], [1, 1], True),
+    ],
+)
+def test_affine_claims_nothing_where_order_or_flushing_decides_alone(
+    row: list[float], weights: list[float], claimed: bool
+) -> None:
+    """Of that sum; a row beside it, a column beside it, keep their bounds."""
+    x = np.array([[1.0, 2.0], row, [2.0, 1.0]])
+    w = np.float32([[1, 1], [1, 1]])
+    w[:, 1] = weights
+    value, allowance = bounds.affine(bounds.exactly(x), w, np.zeros(2, np.float32))
+    assert np.isfinite(allowance[1, 1]) == claimed
+    assert np.isfinite(allowance[[0, 2], 0]).all()
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(value[1, 1], np.float64(row) @ w[:, 1].astype(float))
+
+
+def test_what_may_be_anything_stays_so_in_its_row_alone() -> None:
+    """Through every stage: an infinite allowance of one feature."""
+    x = bounds.Bounded(np.ones((3, 2)), np.array([[0, 0], [0, INF], [0, 0]]))
+    weights = {
+        "dense/kernel": np.float32([[1, -1], [1, 2]]), "dense/bias": np.zeros(2, np.float32),
+        "dense_1/kernel": np.float32([[1], [1]]), "dense_1/bias": np.zeros(1, np.float32),
+    }  # fmt: skip
+    for value, allowance in bounds.forward(x, weights).values():
+        assert np.isfinite(value).all()
+        assert np.isposinf(allowance[1]).all()
+        assert (allowance[[0, 2]] < 1e-5).all()
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "expected"),
+    [
+        (-1.0, 0.5, (0, 0)), (-1.0, 1.0, (0, 0)), (-0.25, 0.5, (0, 0.25)), (0.0, 0.5, (0, 0.5)),
+        (0.25, 0.5, (0.25, 0.5)), (1.0, 0.5, (1, 0.5)), (1.0, 0.0, (1, 0)), (1.0, 4.0, (1, 4)),
+        (-1.0, INF, (0, INF)), (1.0, INF, (1, INF)), (NAN, 0.5, (NAN, 0.5)),
+        (INF, 0.5, (INF, 0.5)), (-INF, 0.5, (0, 0.5)),
+    ],
+)  # fmt: skip
+def test_relu_hands_on_what_lies_above_zero(
+    value: float, error: float, expected: tuple[float, float]
+) -> None:
+    """Of both ends of an interval; of what is no number, what it came with."""
+    found = bounds.relu(bounds.Bounded(np.array([value]), np.array([error])))
+    np.testing.assert_array_equal(found.value, expected[:1])
+    assert expected[1] <= found.allowance[0] <= expected[1] * (1 + 2.0**-29)
+
+
+@pytest.mark.parametrize(
+    ("low", "middle", "high"),
+    [(0.5, 0.5, 0.5), (9 / 16, 3 / 4, 7 / 8), (1 / 8, 1 / 4, 7 / 16), (1 / 16, 1 / 16, 1 / 16)],
+)
+def test_sigmoid_carries_both_ends_and_adds_its_own_error(
+    low: float, middle: float, high: float
+) -> None:
+    """At rational probabilities: the farther end, and the measured ULP of the upper one."""
+    z = np.log(middle / (1 - middle))
+    error = np.log(high / (1 - high)) - z
+    assert abs(z - error - np.log(low / (1 - low))) < 1e-15, "the ends are symmetric"
+    value, allowance = bounds.sigmoid(bounds.Bounded(np.array([z]), np.array([error])))
+    ulp = 2.0 ** (np.frexp(high)[1] - 24)
+    expected = max(high - middle, middle - low) + SIGMOID_ULP * ulp + 2.0**-126
+    assert abs(value[0] - middle) <= 2 * U64
+    assert expected - 4 * U64 <= allowance[0] <= expected * (1 + 2.0**-29) + 4 * U64
+
+
+def test_sigmoid_of_extremes() -> None:
+    """0 and 1 to a hair, NaN as such; of what may be anything, nothing is claimed."""
+    z = np.array([-INF, -200.0, 200.0, INF, NAN, 0.0])
+    error = np.array([0, 0, 0, 0, 0, INF])
+    value, allowance = bounds.sigmoid(bounds.Bounded(z, error))
+    np.testing.assert_array_equal(value[[0, 2, 3, 4]], [0, 1, 1, NAN])
+    assert (allowance[:2] <= 2.0**-126 * (1 + 2.0**-20)).all()
+    assert (allowance[:2] >= 2.0**-126).all()
+    one = SIGMOID_ULP * 2.0**-23
+    assert ((allowance[2:4] >= one) & (allowance[2:4] <= one * (1 + 2.0**-29))).all()
+    assert np.isposinf(allowance[5])
+
+
+def test_bounds_of_many_rows_are_those_of_each() -> None:
+    """More rows than are computed at a time, the last part short."""
+    weights = dict(
+        zip(NAMES, (drawn(1, 3, 2), drawn(2, 2), drawn(3, 2, 1), drawn(4, 1)), strict=True)
+    )
+    x = bounds.Bounded(drawn(5, 4099, 3).astype(float), np.abs(drawn(6, 4099, 3)).astype(float))
+    pre = bounds.affine(x, weights["dense/kernel"], weights["dense/bias"])
+    hidden = bounds.relu(pre)
+    logits = bounds.affine(hidden, weights["dense_1/kernel"], weights["dense_1/bias"])
+    by_stage = {
+        "hidden pre-activations": pre, "hidden activations": hidden, "logits": logits,
+        "probabilities": bounds.sigmoid(logits),
+    }  # fmt: skip
+    found = bounds.forward(x, weights)
+    assert list(found) == list(by_stage)
+    for stage, expected in by_stage.items():
+        for came, whole in zip(found[stage], expected, strict=True):
+            assert came.shape == whole.shape
+            # Another number of rows may sum in another order, by float64's rounding.
+            assert (np.abs(came - whole) <= 16 * U64 * (np.abs(whole) + 40)).all()
+    assert bounds.forward(bounds.exactly(np.zeros((0, 3))), weights)["logits"].value.shape == (0, 1)
+
+
+class Network(NamedTuple):
+    """One unit of one feature, on rows that are all the same."""
+
+    x: float
+    weights: tuple[float, float, float, float]
+    label: float = 0.0
+    kept: float = 1.0
+    sample_weight: tuple[float, ...] | None = None
+
+
+def gradients_of(case: Network) -> dict[str, bounds.Bounded]:
+    rows = len(case.sample_weight or (1,))
+    w1, b1, w2, b2 = (np.float32([w]) for w in case.weights)
+    return bounds.gradients(
+        np.full((rows, 1), case.x, np.float32),
+        np.full((rows, 1), case.label, np.float32),
+        dict(zip(NAMES, (w1[None], b1, w2[None], b2), strict=True)),
+        np.full((rows, 1), case.kept),
+        None if case.sample_weight is None else np.float32(case.sample_weight)[:, None],
+    )
+
+
+# Counted by hand, in roundings of u: a sum of one product is rounded twice, and so on. The logit
+# is 0 in each, where a sigmoid's slope is a quarter; 24 are those of a logit's gradient.
+@pytest.mark.parametrize(
+    ("case", "values", "roundings"),
+    [
+        pytest.param(
+            Network(1, (1, 0, 1, -1)), (0.5, 0.5, 0.5, 0.5), (29.5, 29.5, 29.5, 27.5), id="one-row"
+        ),
+        pytest.param(
+            Network(1, (1, 0, 1, -1), 1, sample_weight=(2, 4)),
+            (-1.5, -1.5, -1.5, -1.5), (90, 90, 90, 84), id="two-weighted-rows",
+        ),
+        pytest.param(
+            Network(1, (1, 0, 1, 0), kept=0), (0, 0, 0, 0.5), (0, 0, 0, 25.5), id="dropped"
+        ),
+        pytest.param(
+            Network(2, (0.5, 0, -0.5, 1), kept=2), (-1, -0.5, 1, 0.5), (59, 29.5, 59, 27.5),
+            id="kept-of-two",
+        ),
+        pytest.param(
+            Network(1, (1, -1, 1, 0)), (0, 0, 0, 0.5), (2.0**23, 2.0**23, 2, 26.5), id="on-the-edge"
+        ),
+        pytest.param(
+            Network(1, (1, 4 * 2.0**-24 - 1, 1, 0)), (0.5, 0.5, 2.0**-23, 0.5),
+            (27 + 1.5 + 2.0**23, 27 + 1.5 + 2.0**23, 2, 26.5), id="beside-the-edge",
+        ),
+        pytest.param(
+            Network(1, (1, 5 * 2.0**-24 - 1, 1, 0)), (0.5, 0.5, 2.5 * 2.0**-24, 0.5),
+            (28.5, 28.5, 2, 26.5), id="off-the-edge",
+        ),
+    ],
+)  # fmt: skip
+def test_bound_of_a_gradient_counts_its_roundings(
+    case: Network, values: tuple[float, ...], roundings: tuple[float, ...]
+) -> None:
+    """And no more; where a unit may be on or off, the whole gradient that is at stake."""
+    for (name, found), value, count in zip(
+        gradients_of(case).items(), values, roundings, strict=True
+    ):
+        assert found.value.shape == found.allowance.shape == ((1, 1) if "kernel" in name else (1,))
+        assert abs(found.value.item() - value) <= 2.0**-22
+        slack = count * 2.0**-16 + 1e-5
+        assert count - slack <= found.allowance.item() * 2.0**24 <= count + slack, name
+
+
+BETA1, BETA2 = float(np.float32(0.9)), float(np.float32(0.999))  # as float32 holds them
+# lr √(1 - β₂) (1 - 0.9) / ((1 - β₁) √(1 - 0.999)): a step where ε is nothing
+STEP = 1e-3 * math.sqrt(1 - BETA2) / (1 - BETA1) * 0.1 / math.sqrt(1 - 0.999)
+ROOT = 1e-7 / math.sqrt(1 - 0.999)
+"""The gradient whose √v is ε: it moves a weight by half a step."""
+
+
+@pytest.mark.parametrize(
+    ("g", "error", "step", "carried"),
+    [
+        (ROOT, 0.0, STEP / 2, 0.0),
+        (-ROOT, 0.0, -STEP / 2, 0.0),
+        (0.0, ROOT, 0.0, STEP / 2),
+        (ROOT, ROOT, STEP / 2, STEP / 2),
+        (ROOT, 2 * ROOT, STEP / 2, STEP),
+        (-ROOT, 2 * ROOT, -STEP / 2, STEP),
+        (3 * ROOT, 2 * ROOT, STEP * 3 / 4, STEP / 4),
+    ],
+)
+@pytest.mark.parametrize("weight", [0.0, -0.5])
+def test_bound_of_adams_first_step_is_its_value_at_both_ends(
+    g: float, error: float, step: float, carried: float, weight: float
+) -> None:
+    """And the roundings of a step, a moment and a sum, counted; at lr 1e-3 or at another."""
+    u, size = 2.0**-24, abs(g) + error
+    moved = abs(step) + carried
+    expected = {
+        "momentum": (0.1 * g, 0.1 * (error + 4 * u * size)),
+        "velocity": (
+            0.001 * g * g,
+            0.001 * ((2 * abs(g) + error) * error + 5 * u * size**2) + 2.0**-126,
+        ),
+        "weight": (weight - step, carried + 12 * u * moved + u * (abs(weight) + moved)),
+    }
+    gradient = bounds.Bounded(np.array([g]), np.array([error]))
+    found = bounds.first_adam_step(np.array([weight]), gradient)
+    faster = bounds.first_adam_step(np.array([weight]), gradient, lr=4e-3)["weight"]
+    assert list(found) == list(expected)
+    for name, (value, allowance) in expected.items():
+        assert abs(found[name].value[0] - value) <= 2.0**-44 * abs(value)
+        assert abs(found[name].allowance[0] - allowance) <= 2.0**-16 * u * (size + moved) + (
+            2.0**-40 * allowance
+        ), name
+    assert abs(faster.value[0] - (weight - 4 * step)) <= 2.0**-44 * abs(weight - 4 * step)
+
+
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_bound_of_a_clipped_loss_counts_its_roundings(label: float) -> None:
+    """Ten of the loss, of which eight are a logarithm's 4 ULP, and one of 1 - p."""
+    p = np.float32([0.0, 2.0**-20, 0.25, 0.5, 0.75, 1 - 2.0**-20, 1.0])
+    edge = float(np.float32(1e-7))
+    inside = np.clip(p.astype(float), edge, float(np.float32(1) - np.float32(1e-7)))
+    expected = -np.log(inside) if label else -np.log1p(-inside)
+    value, allowance = bounds.clipped_crossentropy(p, np.full_like(p, label))
+    assert (np.abs(value - expected) <= 4 * U64 * np.abs(expected)).all()
+    counted = (10 * expected + 1) * 2.0**-24
+    assert ((allowance >= counted) & (allowance <= counted * (1 + 2.0**-18))).all()
+
+
+E = math.e
+
+
+@pytest.mark.parametrize(
+    ("train", "row", "log_column", "value", "roundings"),
+    [
+        ([-1, 1], 3, None, 3, 68),
+        ([-1, 1], -3, None, -3, 68),
+        ([-2, 2, -2, 2], 2, None, 1, 40),
+        ([E - 0.001, 1 / E - 0.001], E - 0.001, -1, 1, 172),
+        ([-1, 1], 6, None, 5, 0),
+        ([-1, 1], -5.5, None, -5, 0),
+    ],
+    ids=["three", "minus-three", "four-rows", "logarithm", "clipped", "clipped-below"],
+)
+@pytest.mark.parametrize("u", [2.0**-24, 2.0**-53], ids=["float32", "float64"])
+def test_bound_of_a_feature_counts_its_roundings(
+    train: list[float], row: float, log_column: int | None, value: float, roundings: float, u: float
+) -> None:
+    """In float64 until the last, which is to float32; measured on the training rows."""
+    raw, fitted = np.array([[row]]), np.array(train)[:, None]
+    found = bounds.standardised(raw, fitted, log_column=log_column, u=u)
+    assert abs(found.value.item() - value) <= 64 * U64
+    expected = roundings * 2.0**-53 + (u * abs(value) if roundings else 0)
+    assert abs(found.allowance.item() - expected) <= 2.0**-24 * expected
+
+
+def test_features_are_expected_with_the_training_rows_statistics_and_clip() -> None:
+    """Column by column, the logarithm where it is asked for, and ±5 where nothing else is."""
+    train = np.abs(drawn(1, 50, 3)).astype(float)
+    rows = 10 * np.abs(drawn(2, 40, 3)).astype(float)
+    for column in (-1, 0, None):
+        fitted, expected = train.copy(), rows.copy()
+        if column is not None:
+            for table in (fitted, expected):
+                table[:, column] = np.log(table[:, column] + 0.001)
+        z = (expected - fitted.mean(0)) / fitted.std(0)
+        for clip in (5.0, 2.0):
+            options = {} if (clip, column) == (5, -1) else {"clip": clip, "log_column": column}
+            found = bounds.standardised(rows, train, **options)
+            assert (np.abs(found.value - np.clip(z, -clip, clip)) <= found.allowance).all()
+            off = np.abs(z) < clip
+            assert 0 < off.mean() < 1
+            assert (found.allowance[~off] == 0).all()
+            single = np.abs(found.value[off]) * 2.0**-24
+            assert (found.allowance[off] >= single).all()
+            assert (found.allowance[off] <= single + 2.0**-40).all()
+
+
+def test_sigmoid_errs_where_keras_was_recorded_by_its_stated_ulp(recordings: Recordings) -> None:
+    """And by no less: the worst of all 2**32, rounded up to two digits, is what is stated."""
+    call = recordings.calls["sigmoid where it errs most"]
+    true = [1 / (1 + math.exp(-z)) for z in call.inputs["logits"].ravel().tolist()]
+    ulp = [2.0 ** (math.frexp(p)[1] - 24) for p in true]
+    worst = max(
+        abs(came - p) / one
+        for came, p, one in zip(call.answer.ravel().tolist(), true, ulp, strict=True)
+    )
+    assert math.ceil(100 * worst) / 100 == SIGMOID_ULP
+
+
+def off_by(ulp: float, at: int = 0x3F000000, below: float = 0.0) -> Any:
+    """A sigmoid in float32 that is right but for one bit pattern, and below 2**-126."""
+
+    def sigmoid(logits: np.ndarray) -> np.ndarray:
+        with np.errstate(all="ignore"):
+            z = logits.astype(np.float64)
+            p = np.where(z < 0, np.exp(z) / (1 + np.exp(z)), 1 / (1 + np.exp(-z)))
+            p = np.where(p < 2.0**-126, below, p).astype(np.float32)
+        if ulp:
+            p[logits.view(np.uint32) == at] += np.float32(ulp) * np.spacing(np.float32(0.5))
+        return p
+
+    return sigmoid
+
+
+def test_error_of_a_sigmoid_is_measured_at_every_nth_float() -> None:
+    """In ULP of the result; where that is below 2**-126, in units of it; NaN has to be NaN."""
+    every = 1 << 20
+    for stride in (every, every // 4):
+        normal, subnormal = largest_error(off_by(0, below=2.0**-126), stride)
+        assert 0.25 < normal <= 0.5 + 2.0**-20
+        assert 0.5 < subnormal <= 1
+    assert largest_error(off_by(0), every)[1] < 1
+    for ulp in (-3, 7):
+        assert abs(largest_error(off_by(ulp), every)[0] - abs(ulp)) <= 0.5
+        assert largest_error(off_by(ulp, 0x3F000001), every)[0] <= 0.5 + 2.0**-20
+    with pytest.raises(ValueError, match="NaN does not match as such near bit pattern 0x00000000"):
+        largest_error(lambda z: np.nan_to_num(off_by(0)(z)), every)
+    with pytest.raises(ValueError, match="NaN does not match"):
+        largest_error(lambda z: np.where(z == 0, np.nan, off_by(0)(z)), every)
