@@ -144,6 +144,8 @@ def compare_runs(prefix: str, ours: Runs, theirs: Runs) -> list[StageResult]:
         for name in narrow["initial"]
     ]
     rows = [merged(f"{prefix}: initial weights", start)]
+    # The longest sum on the way is over a batch's rows, or over the inputs of a layer.
+    terms = max(wide["batch"], *(len(array) for array in narrow["initial"].values()))
     # How far rounding took Keras is never measured on the very numbers that are judged by it.
     measured = {"rounding": [edges], "double": [narrow, edges]}
     for dtype, kind in (("float32", "rounding"), ("float64", "double")):
@@ -173,7 +175,7 @@ def compare_runs(prefix: str, ours: Runs, theirs: Runs) -> list[StageResult]:
                     a[name],
                     b[name],
                     float(np.maximum(off[name], all_off)),
-                    wide["batch"],
+                    terms,
                     np.array(jumps.get(name, 0.0)) if kind == "rounding" else 0.0,
                 )
                 for name in b
