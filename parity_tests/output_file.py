@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -30,16 +29,6 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
         OSError: it could not be written; what stood there stands there still.
     """
-    descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(scratch, 0o666 & ~mask)  # mkstemp's own mode keeps others from reading
-        os.replace(scratch, path)
-    except BaseException:
-        os.unlink(scratch)
-        raise
+    from torch_impl.replacing import replace_file  # and torch with it
+
+    replace_file(path, text.encode())

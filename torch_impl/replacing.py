@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,26 +23,41 @@ def check_folder(path: Path) -> None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Writes a `.part` beside the file and moves it there when it is whole and on the disk.
+    """Writes a new file beside the old one and moves it there when it is whole and on the disk.
 
     A process killed at any moment leaves the old file or the new one, and what is once there
-    outlives a power cut.
+    outlives a power cut. The mode of the old file stays; of a link, what it leads to is
+    replaced. A killed process may leave a file `.NAME.….part` beside it.
 
     Raises:
         OSError: it could not be written; what stood there stands there still.
     """
     check_folder(path)
-    part = path.with_name(path.name + ".part")
+    path = path.resolve()
+    # A fresh name, which nobody can have put a link under.
+    descriptor, part = tempfile.mkstemp(".part", f".{path.name}.", path.parent)
     try:
-        with part.open("wb") as file:
+        with open(descriptor, "wb") as file:
             file.write(content)
             file.flush()
+            os.chmod(part, _mode(path))
             os.fsync(file.fileno())
-        part.replace(path)
+        os.replace(part, path)
         _flush_folder(path.parent)
     except BaseException:
-        part.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(part)
         raise
+
+
+def _mode(path: Path) -> int:
+    """The file's own; of a new one, what any program would give it."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask
 
 
 def _flush_folder(folder: Path) -> None:
