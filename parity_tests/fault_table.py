@@ -366,6 +366,7 @@ FAULTS = (
     Change("a file's square kernel not transposed", _MODULES, 'f"{at}.weight", transpose=True))', 'f"{at}.weight", transpose=layer.units != model.get_parameter(f"{at}.weight").shape[1]))', ("test_keras_network.py",)),
     Change("moments of a file's square kernel not transposed", _MODULES, "slots[name].copy_(tensor.T if row.transpose else tensor)", "slots[name].copy_(tensor.T if row.transpose and tensor.shape != tensor.T.shape else tensor)", ("test_keras_network.py",)),
     Change("a square kernel not transposed for a file", _MODULES, "row.keras: (tensor.T if row.transpose else tensor).clone(", "row.keras: (tensor.T if row.transpose and tensor.shape != tensor.T.shape else tensor).clone(", ("test_keras_network.py",)),
+    Change("weights of rows in float64 by way of float32", _TRAINING, 'weights = column(sample_weight, parameter, "fit: sample_weight", len(rows))', 'weights = column(sample_weight, parameter, "fit: sample_weight", len(rows))\n        weights = weights.float().to(parameter.dtype)', _OWN_DIGITS),
 )  # fmt: skip
 
 HARMLESS = (
