@@ -367,6 +367,7 @@ FAULTS = (
     Change("moments of a file's square kernel not transposed", _MODULES, "slots[name].copy_(tensor.T if row.transpose else tensor)", "slots[name].copy_(tensor.T if row.transpose and tensor.shape != tensor.T.shape else tensor)", ("test_keras_network.py",)),
     Change("a square kernel not transposed for a file", _MODULES, "row.keras: (tensor.T if row.transpose else tensor).clone(", "row.keras: (tensor.T if row.transpose and tensor.shape != tensor.T.shape else tensor).clone(", ("test_keras_network.py",)),
     Change("weights of rows in float64 by way of float32", _TRAINING, 'weights = column(sample_weight, parameter, "fit: sample_weight", len(rows))', 'weights = column(sample_weight, parameter, "fit: sample_weight", len(rows))\n        weights = weights.float().to(parameter.dtype)', _OWN_DIGITS),
+    Change("oversampled rows in float32", _SAMPLING, "return rows[taken], labels[taken]", "return rows.astype(np.float32)[taken], labels[taken]", ("test_training.py::test_oversampled_rows_are_the_rows_that_are_drawn",)),
 )  # fmt: skip
 
 HARMLESS = (

@@ -215,6 +215,16 @@ def test_oversampling_refuses_what_it_cannot_balance() -> None:
             oversample(X, labels, seed=0)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64])
+def test_oversampled_rows_are_the_rows_that_are_drawn(dtype: type) -> None:
+    """Bit for bit in every dtype: rows of numbers and of their places are drawn alike."""
+    rows = (X.astype(np.float64) * 1000 / 3).astype(dtype)
+    places, _ = oversample(np.arange(ROWS)[:, None], Y, seed=3)
+    came, labels = oversample(rows, Y, seed=3)
+    np.testing.assert_array_equal(came, rows[places[:, 0]], strict=True)
+    np.testing.assert_array_equal(labels, Y[places[:, 0]], strict=True)
+
+
 def test_dropout_does_not_depend_on_what_was_asked_before() -> None:
     """Batches of changing size, another layer between, and a call after a jump."""
     layer, other = KerasDropout(0.4, seed=11), KerasDropout(0.4, seed=12)
