@@ -273,7 +273,7 @@ def test_help_says_what_each_argument_is(spoken: Spoken) -> None:
     assert "  python -m torch_impl convert model.keras model.safetensors" in out
     assert (status, error) == (0, [])
     assert " ".join(" ".join(out).split()) == (
-        "usage: python -m torch_impl convert [-h] [--dropout RATE] IN OUT "
+        "usage: python -m torch_impl convert [-h] [--config JSON] [--dropout RATE] IN OUT "
         "Reads .keras, .weights.h5, legacy .h5, a SavedModel folder, a TensorFlow checkpoint or "
         "safetensors (told apart by what is in them) and writes .keras, .weights.h5, .h5 or "
         ".safetensors (by the ending). Weights keep every bit, and Adam's state comes along "
@@ -281,11 +281,13 @@ def test_help_says_what_each_argument_is(spoken: Spoken) -> None:
         "positional arguments: IN file or folder to read "
         "OUT file to write; replaced if it is there "
         "options: -h, --help show this help message and exit "
+        "--config JSON what model.to_json() wrote: the architecture of a file that holds weights "
+        "alone "
         "--dropout RATE of a file that holds weights alone, where OUT needs it (default 0.5) "
         "examples: python -m torch_impl convert model.keras model.safetensors "
         "python -m torch_impl convert old_model.h5 model.keras "
         "python -m torch_impl convert saved_model_folder/ model.weights.h5 "
-        "python -m torch_impl convert model.weights.h5 model.keras --dropout 0.5"
+        "python -m torch_impl convert model.weights.h5 model.keras --config model.json"
     )
 
 

@@ -214,8 +214,12 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "layer-without-name": (
         sequential(source(), row("Dense", units=3)), f"the layer 'None' is a Dense; {SUPPORTED}",
     ),
-    "layer-of-an-empty-name": (sequential(source(), dense(name="")), "a layer is called ''"),
-    "layer-with-a-path": (sequential(source(), dense(name="a/b")), "a layer is called 'a/b'"),
+    "layer-of-an-empty-name": (
+        sequential(source(), dense(name="")), f"a layer is called ''; {SUPPORTED}",
+    ),
+    "layer-with-a-path": (
+        sequential(source(), dense(name="a/b")), f"a layer is called 'a/b'; {SUPPORTED}",
+    ),
     "lambda": (
         sequential(source(), row("Lambda", name="f")), f"the layer 'f' is a Lambda; {SUPPORTED}",
     ),
@@ -233,37 +237,57 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "rate-true": (
         sequential(source(), row("Dropout", name="d", rate=True)),
-        "'d' has the rate True; expected it in [0, 1]",
+        f"'d' has the rate True; expected it in [0, 1]; {SUPPORTED}",
     ),
     "rate-text": (
         sequential(source(), row("Dropout", name="d", rate="0.5")),
-        "'d' has the rate '0.5'; expected it in [0, 1]",
+        f"'d' has the rate 0.5; expected it in [0, 1]; {SUPPORTED}",
     ),
     "rate-above": (
         sequential(source(), row("Dropout", name="d", rate=1.0001)),
-        "'d' has the rate 1.0001; expected it in [0, 1]",
+        f"'d' has the rate 1.0001; expected it in [0, 1]; {SUPPORTED}",
     ),
     "noise-shape": (
         sequential(source(), row("Dropout", name="d", rate=0.5, noise_shape=[1, 3])),
-        "'d' has a noise_shape, which is not supported",
+        f"'d' has a noise_shape, which is not supported; {SUPPORTED}",
     ),
     "tanh": (
         sequential(source(), dense(activation="tanh")),
-        "'a' has the activation 'tanh'; expected linear, relu or sigmoid",
+        f"'a' has the activation 'tanh'; {SUPPORTED}",
     ),
     "activation-an-object": (
         sequential(source(), dense(activation={"module": "os"})),
-        "'a' has the activation \"{'module': 'os'}\"; expected linear, relu or sigmoid",
+        f"'a' has the activation \"{{'module': 'os'}}\"; {SUPPORTED}",
+    ),
+    "activation-with-options": (
+        sequential(source(), dense(activation={"class_name": "ReLU", "config": {"max_value": 6}})),
+        "'a' has the activation \"{'class_name': 'ReLU', 'config': {'max_value': 6}}\"; "
+        f"{SUPPORTED}",
+    ),
+    "every-layer-that-is-not-supported": (
+        sequential(
+            source(), row("Conv2D", name="c"), dense(activation="elu"), row("Dropout", name="d"),
+            dense("b"), row("BatchNormalization", name="n"),
+        ),
+        "the layer 'c' is a Conv2D; 'a' has the activation 'elu'; 'd' has the rate None; expected "
+        f"it in [0, 1]; the layer 'n' is a BatchNormalization; {SUPPORTED}",
+    ),
+    "very-many-layers-that-are-not-supported": (
+        sequential(source(), *(row("Conv2D", name=f"c{i}") for i in range(99))),
+        f"{'; '.join(f'the layer {name!r} is a Conv2D' for name in [f'c{i}' for i in range(12)])}; "
+        f"and 87 more; {SUPPORTED}",
     ),
     "units-0": (
-        sequential(source(), dense(units=0)), f"'a' has units=0 and use_bias=True; {NO_DENSE}",
+        sequential(source(), dense(units=0)),
+        f"'a' has units=0 and use_bias=True; {NO_DENSE}; {SUPPORTED}",
     ),
     "units-true": (
         sequential(source(), dense(units=True)),
-        f"'a' has units=True and use_bias=True; {NO_DENSE}",
+        f"'a' has units=True and use_bias=True; {NO_DENSE}; {SUPPORTED}",
     ),
     "bias-of-text": (
-        sequential(source(), dense(use_bias="no")), f"'a' has units=3 and use_bias=no; {NO_DENSE}",
+        sequential(source(), dense(use_bias="no")),
+        f"'a' has units=3 and use_bias=no; {NO_DENSE}; {SUPPORTED}",
     ),
     "no-input": (sequential(dense()), f"the input has shape None; {NO_INPUT}"),
     "input-of-three-axes": (

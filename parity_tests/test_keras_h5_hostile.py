@@ -351,9 +351,7 @@ def test_a_slot_without_its_twin_is_noted_and_left(left_out: int) -> None:
     slots = {key: tensor for key, tensor in KERAS_3.items() if key != name}
     came = read_legacy_h5(grown(legacy(slots)), "file")
     assert came.optimizer is None
-    assert came.notes == (
-        "'a' is not trainable there", "its optimizer's variables are not Adam's: not read",
-    )  # fmt: skip
+    assert came.optimizer_notes == ("its optimizer's variables are not Adam's: not read",)
 
 
 def test_a_legacy_file_of_another_optimizer_says_which() -> None:
@@ -361,9 +359,7 @@ def test_a_legacy_file_of_another_optimizer_says_which() -> None:
     config = json.dumps({"optimizer_config": {"class_name": "SGD", "config": {}}})
     came = read_legacy_h5(grown(legacy(KERAS_3) | {"@training_config": config}), "file")
     assert came.optimizer is None
-    assert came.notes == (
-        "'a' is not trainable there", "its optimizer is SGD; only Adam's state is read",
-    )  # fmt: skip
+    assert came.optimizer_notes == ("its optimizer is SGD; only Adam's state is read",)
 
 
 def without(tree: dict[str, Any], name: str) -> dict[str, Any]:

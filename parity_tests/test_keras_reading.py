@@ -285,7 +285,7 @@ def test_weights_beside_another_optimizer_are_read_without_it(name: str, tmp_pat
     came = read_keras(path)
     assert list(came.weights) == ["first/kernel", "first/bias", "second/kernel", "second/bias"]
     assert (came.network, came.optimizer, came.format) == (None, None, ".weights.h5")
-    assert came.notes == (f"its optimizer is {name}; only Adam's state is read",)
+    assert came.optimizer_notes == (f"its optimizer is {name}; only Adam's state is read",)
 
 
 @pytest.mark.parametrize("name", ["adam", "Adam", "adam_12", None])
@@ -300,7 +300,8 @@ def test_weights_beside_an_adam_are_read_with_it(name: str | None, tmp_path: Pat
     path.write_bytes(hdf5(change))
     came = read_keras(path)
     assert came.optimizer is not None
-    assert came.notes == ()
+    assumed = "it does not say which optimizer it is: taken for Adam"
+    assert came.optimizer_notes == (() if name else (assumed,))
 
 
 def test_weights_alone_have_no_optimizer_and_no_note(tmp_path: Path) -> None:
@@ -308,7 +309,7 @@ def test_weights_alone_have_no_optimizer_and_no_note(tmp_path: Path) -> None:
     path = tmp_path / "x.weights.h5"
     path.write_bytes(hdf5(lambda root: root.pop("optimizer")))
     came = read_keras(path)
-    assert (came.optimizer, came.notes, came.format) == (None, (), ".weights.h5")
+    assert (came.optimizer, came.optimizer_notes, came.format) == (None, (), ".weights.h5")
 
 
 def test_variables_that_are_not_adams_are_noted(tmp_path: Path) -> None:
@@ -317,7 +318,7 @@ def test_variables_that_are_not_adams_are_noted(tmp_path: Path) -> None:
     path.write_bytes(hdf5(lambda root: root["optimizer/vars"].pop("9")))
     came = read_keras(path)
     assert came.optimizer is None
-    assert came.notes == ("its optimizer's variables are not Adam's: not read",)
+    assert came.optimizer_notes == ("its optimizer's variables are not Adam's: not read",)
 
 
 def compiled_with(optimizer: Any) -> bytes:
@@ -325,22 +326,35 @@ def compiled_with(optimizer: Any) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("compiled", "notes"),
-    [
-        (7, ()),
-        ({"optimizer": None}, ()),
-        (
-            {"optimizer": {"class_name": "SGD", "config": {}}},
-            ("its optimizer is SGD; only Adam's state is read",),
-        ),
-    ],
-    ids=["no-object", "none", "sgd"],
+    "optimizer",
+    [{"class_name": "SGD", "config": {}}, "sgd"],
+    ids=["sgd", "sgd-by-name"],
 )
-def test_an_archive_without_adam_is_read_without_it(
-    compiled: Any, notes: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_an_archive_of_another_optimizer_is_read_without_it(optimizer: Any, tmp_path: Path) -> None:
     """And says which optimizer it has."""
     path = tmp_path / "x.keras"
-    path.write_bytes(compiled_with(compiled))
+    path.write_bytes(compiled_with({"optimizer": optimizer}))
     came = read_keras(path)
-    assert (came.optimizer, came.notes) == (None, notes)
+    name = "sgd" if optimizer == "sgd" else "SGD"
+    assert came.optimizer is None
+    assert came.optimizer_notes == (f"its optimizer is {name}; only Adam's state is read",)
+
+
+@pytest.mark.parametrize(
+    "compiled", [7, {"optimizer": None}, {"optimizer": "adam"}], ids=["no-object", "none", "name"]
+)
+def test_an_archive_says_adam_by_its_name_alone_or_by_its_variables(
+    compiled: Any, tmp_path: Path
+) -> None:
+    """As `compile("adam")` leaves it, or a model whose compilation was not stored."""
+    path = tmp_path / "x.keras"
+    path.write_bytes(archive(lambda _: None))
+    whole = read_keras(path).optimizer
+    path.write_bytes(compiled_with(compiled))
+    came = read_keras(path).optimizer
+    assert (whole is None, came is None) == (False, False)
+    assert came.iterations == whole.iterations
+    assert came.learning_rate == whole.learning_rate
+    for kind in ("momentum", "velocity"):
+        ours, theirs = getattr(came, kind), getattr(whole, kind)
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs), kind

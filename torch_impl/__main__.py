@@ -6,16 +6,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from torch_impl.keras_files.api import read_keras, read_network
 from torch_impl.keras_files.contents import Contents, Layer
-from torch_impl.keras_files.modules import with_network
-from torch_impl.keras_files.reading import read_keras
 from torch_impl.keras_files.writing import write_keras
 
 _EXAMPLES = """examples:
   python -m torch_impl convert model.keras model.safetensors
   python -m torch_impl convert old_model.h5 model.keras
   python -m torch_impl convert saved_model_folder/ model.weights.h5
-  python -m torch_impl convert model.weights.h5 model.keras --dropout 0.5
+  python -m torch_impl convert model.weights.h5 model.keras --config model.json
 """
 
 
@@ -36,6 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     convert.add_argument("input", metavar="IN", help="file or folder to read")
     convert.add_argument("output", metavar="OUT", help="file to write; replaced if it is there")
     convert.add_argument(
+        "--config",
+        metavar="JSON",
+        help="what model.to_json() wrote: the architecture of a file that holds weights alone",
+    )
+    convert.add_argument(
         "--dropout",
         type=float,
         metavar="RATE",
@@ -44,11 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        contents = read_keras(options.input)
-        if options.output.endswith(".keras") or (
-            options.output.endswith(".h5") and not options.output.endswith(".weights.h5")
+        if (
+            options.config is not None
+            or options.output.endswith(".keras")
+            or (options.output.endswith(".h5") and not options.output.endswith(".weights.h5"))
         ):
-            contents = with_network(contents, options.dropout)
+            contents = read_network(options.input, options.config, options.dropout)
+        else:
+            contents = read_keras(options.input)
         write_keras(contents, options.output)
     except OSError as error:
         return _fail(f"{error.filename or options.output}: {error.strerror or error}")
@@ -98,7 +105,7 @@ def _summarise(contents: Contents, output: str) -> None:
             f"learning rate {contents.optimizer.learning_rate:.6g}",
             highlight=False,
         )
-    for note in contents.notes:
+    for note in (*contents.notes, *contents.optimizer_notes):
         console.print(escape(f"Note: {note}"), highlight=False)
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import warnings
+from typing import Any
 
 from torch import nn
 
 from torch_impl.keras_adam import KerasAdam
-from torch_impl.keras_files.contents import KerasFileError
+from torch_impl.keras_files.config import LONGEST_JSON, parsed_json
+from torch_impl.keras_files.contents import Contents, KerasFileError
 from torch_impl.keras_files.modules import (
     KerasNetwork,
     adam_for,
     contents_of,
     module_from,
+    with_config,
     with_network,
 )
 from torch_impl.keras_files.reading import read_keras
@@ -25,14 +29,22 @@ __all__ = [
     "load_keras",
     "load_keras_optimizer",
     "read_keras",
+    "read_network",
     "save_keras",
 ]
 
 
 def load_keras(
-    path: str | os.PathLike[str], *, dropout: float = 0.5
+    path: str | os.PathLike[str],
+    *,
+    config: str | os.PathLike[str] | dict[str, Any] | None = None,
+    dropout: float = 0.5,
 ) -> FraudClassifier | KerasNetwork:
     """The model in a Keras file, with its weights bit for bit, in their own dtype.
+
+    It is in eval mode, as `keras.models.load_model` gives a model that is ready to predict;
+    `fit` trains it all the same. What the file says and the module does not do, or does not say
+    and was assumed, is a warning.
 
     Takes `.keras`, `.weights.h5`, legacy `.h5`, a SavedModel folder, a `tf.train.Checkpoint`
     (its prefix or folder) and what `save_keras` writes, told apart by what is in them. Nothing
@@ -40,6 +52,9 @@ def load_keras(
 
     Args:
         path: of the file or folder.
+        config: the architecture of a file that holds weights alone: what `model.to_json()`
+            wrote, as a file, a text or parsed. Without it hidden layers are taken for ReLU's,
+            and a last one of one unit for a sigmoid.
         dropout: the rate of a file that holds weights alone, which does not say it.
 
     Returns:
@@ -51,7 +66,31 @@ def load_keras(
         KerasFileError: the file is damaged or hostile, or holds what is not supported.
         FileNotFoundError: nothing is there.
     """
-    return module_from(with_network(read_keras(path), dropout))
+    contents = read_network(path, config, dropout)
+    for note in contents.notes:
+        warnings.warn(KerasFileError(f"{path}: {note}").args[0], stacklevel=2)
+    return module_from(contents)
+
+
+def read_network(
+    path: str | os.PathLike[str],
+    config: str | os.PathLike[str] | dict[str, Any] | None,
+    dropout: float,
+) -> Contents:
+    """What `read_keras` gives, with a network in any case: the file's, the config's, or a guess."""
+    contents = read_keras(path)
+    if config is None:
+        return with_network(contents, dropout)
+    return with_config(contents, *_config(config))
+
+
+def _config(config: str | os.PathLike[str] | dict[str, Any]) -> tuple[dict[str, Any], str]:
+    if isinstance(config, dict):
+        return config, "config"
+    if isinstance(config, str) and config.lstrip().startswith("{"):
+        return parsed_json(config, "config"), "config"
+    with open(config, "rb") as file:
+        return parsed_json(file.read(LONGEST_JSON + 1), str(config)), str(config)
 
 
 def load_keras_optimizer(
@@ -68,7 +107,7 @@ def load_keras_optimizer(
     """
     contents = read_keras(path)
     if contents.optimizer is None:
-        why = "; ".join(contents.notes)
+        why = "; ".join(contents.optimizer_notes)
         raise KerasFileError(f"{path}: holds no Adam{f' ({why})' if why else ''}")
     held = {name: tuple(t.shape) for name, t in contents.weights.items()}
     expected = {name: tuple(t.shape) for name, t in contents_of(model).weights.items()}

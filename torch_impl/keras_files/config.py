@@ -11,9 +11,17 @@ from typing import Any, Literal
 from torch_impl.keras_files.contents import AdamState, KerasFileError, Layer, Network
 from torch_impl.keras_files.object_graph import SUPPORTED
 
-__all__ = ["SUPPORTED", "adam_of", "compile_config", "model_config", "network_of", "parsed_json"]
+__all__ = [
+    "LONGEST_JSON",
+    "SUPPORTED",
+    "adam_of",
+    "compile_config",
+    "model_config",
+    "network_of",
+    "parsed_json",
+]
 
-_LONGEST_JSON = 1 << 20
+LONGEST_JSON = 1 << 20
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 _ACTIVATIONS: dict[Any, Literal["linear", "relu", "sigmoid"]] = {
     None: "linear",
@@ -30,7 +38,7 @@ def parsed_json(text: str | bytes, where: str) -> dict[str, Any]:
         KerasFileError: it is too long or nested too deeply, is no JSON, or no object.
     """
     try:
-        if len(text) > _LONGEST_JSON:
+        if len(text) > LONGEST_JSON:
             raise ValueError(f"{len(text)} characters")
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -49,11 +57,13 @@ def adam_of(row: Any, where: str) -> tuple[dict[str, float] | None, tuple[str, .
     Raises:
         KerasFileError: a number in it is none.
     """
+    if isinstance(row, str):  # compiled by name: Keras's defaults
+        row = {"class_name": row, "config": {}}
     config = row.get("config") if isinstance(row, dict) else None
     if not isinstance(config, dict):
         return None, ()
     kind = str(row.get("class_name")).removeprefix("Custom>")
-    if kind != "Adam":
+    if kind.lower() != "adam":
         return None, (f"its optimizer is {kind[:80]}; only Adam's state is read",)
     for option in ("amsgrad", "weight_decay", "use_ema", "decay"):
         if config.get(option):
@@ -81,6 +91,8 @@ def network_of(root: dict[str, Any], where: str) -> tuple[Network, tuple[str, ..
         KerasFileError: it is no chain of supported layers, or a size in it is none.
     """
     kind, config = root.get("class_name"), root.get("config")
+    if kind == "Sequential" and isinstance(config, list):  # up to Keras 2.2.2
+        config = {"layers": config}
     rows = config.get("layers") if isinstance(config, dict) else None
     if kind not in ("Sequential", "Functional", "Model") or not isinstance(rows, list):
         raise KerasFileError(
@@ -98,14 +110,29 @@ def network_of(root: dict[str, Any], where: str) -> tuple[Network, tuple[str, ..
     width: int | None = None
     layers: list[Layer] = []
     notes: list[str] = []
+    faults: list[str] = []
+    policies: dict[str, str] = {}
     for row in rows:
         layer = row["config"]
         shape = layer.get("batch_shape", layer.get("batch_input_shape"))
-        if width is None and not layers and shape is not None:
+        if width is None and not layers and not faults and shape is not None:
             width = _width(shape, where)
         if row.get("class_name") != "InputLayer":
-            layers.append(_layer(row, layer, where))
-            notes += [note for note in _notes(layer, layers[-1].name) if note not in notes]
+            try:
+                layers.append(_layer(row, layer))
+            except ValueError as error:
+                faults.append(str(error))
+            else:
+                name, policy = layers[-1].name, _policy(layer)
+                notes += [note for note in _notes(layer, name) if note not in notes]
+                policies |= {} if policy is None else {name: str(policy)}
+    if len({*policies.values()}) > 1:
+        told = ", ".join(f"{name!r} in {policy}" for name, policy in policies.items())
+        notes.append(f"its layers compute in unlike dtypes: {told[:300]}")
+    if faults:
+        shown = "; ".join(dict.fromkeys(faults[:_MOST_FAULTS]))
+        more = f"; and {len(faults) - _MOST_FAULTS} more" if len(faults) > _MOST_FAULTS else ""
+        raise KerasFileError(f"{where}: {shown}{more}; {SUPPORTED}")
     if width is None:
         built = root.get("build_config")
         shape = built.get("input_shape") if isinstance(built, dict) else None
@@ -115,8 +142,11 @@ def network_of(root: dict[str, Any], where: str) -> tuple[Network, tuple[str, ..
     names = [layer.name for layer in layers]
     if len(set(names)) != len(names):
         raise KerasFileError(f"{where}: two layers have one name; they are {', '.join(names)}")
-    name = config.get("name")
-    return Network(width, tuple(layers), str(name or "sequential")), tuple(notes)
+    title = config.get("name")
+    return Network(width, tuple(layers), str(title or "sequential")), tuple(notes)
+
+
+_MOST_FAULTS = 12  # are told one by one
 
 
 def _notes(config: dict[str, Any], name: str) -> list[str]:
@@ -155,38 +185,49 @@ def _is_foreign(row: dict[str, Any]) -> bool:
     return registered not in (None, row.get("class_name")) or not own
 
 
-def _layer(row: dict[str, Any], config: dict[str, Any], where: str) -> Layer:
+def _layer(row: dict[str, Any], config: dict[str, Any]) -> Layer:
     name, kind = _name(row), row.get("class_name")
     registered, foreign = row.get("registered_name"), _is_foreign(row)
     if kind not in ("Dense", "Dropout", "Activation") or not isinstance(name, str) or foreign:
         kind = registered if foreign and registered else kind
-        raise KerasFileError(
-            f"{where}: the layer {str(name)[:80]!r} is a {str(kind)[:80]}; {SUPPORTED}"
-        )
+        raise ValueError(f"the layer {str(name)[:80]!r} is a {str(kind)[:80]}")
     if not name or "/" in name:
-        raise KerasFileError(f"{where}: a layer is called {name[:80]!r}")
+        raise ValueError(f"a layer is called {name[:80]!r}")
     if kind == "Dropout":
         rate, seed = config.get("rate"), config.get("seed")
         if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
-            raise KerasFileError(f"{where}: {name!r} has the rate {rate!r}; expected it in [0, 1]")
+            raise ValueError(f"{name!r} has the rate {str(rate)[:80]}; expected it in [0, 1]")
         if config.get("noise_shape") is not None:
-            raise KerasFileError(f"{where}: {name!r} has a noise_shape, which is not supported")
+            raise ValueError(f"{name!r} has a noise_shape, which is not supported")
         return Layer("Dropout", name, rate=float(rate), seed=seed if type(seed) is int else None)
-    told = config.get("activation")
-    if not (told is None or isinstance(told, str)) or told not in _ACTIVATIONS:
-        raise KerasFileError(
-            f"{where}: {name!r} has the activation {str(told)[:80]!r}; expected linear, relu or "
-            "sigmoid"
-        )
+    told = _activation(config.get("activation"))
+    if told not in _ACTIVATIONS:
+        raise ValueError(f"{name!r} has the activation {str(told)[:80]!r}")
     if kind == "Activation":
         return Layer("Activation", name, activation=_ACTIVATIONS[told])
     units, use_bias = config.get("units"), config.get("use_bias", True)
     if type(units) is not int or units < 1 or type(use_bias) is not bool:
-        raise KerasFileError(
-            f"{where}: {name!r} has units={str(units)[:80]} and use_bias={str(use_bias)[:80]}; "
+        raise ValueError(
+            f"{name!r} has units={str(units)[:80]} and use_bias={str(use_bias)[:80]}; "
             "expected a positive number, and true or false"
         )
     return Layer("Dense", name, units, _ACTIVATIONS[told], use_bias)
+
+
+def _activation(told: Any) -> Any:
+    """The name of an activation that is one, a function, or a layer object without options."""
+    match told:
+        case None | str():
+            return told
+        case {"class_name": "function", "config": str(name)}:
+            return name
+        case {"class_name": "Activation", "config": {"activation": inner}}:
+            return inner if inner is None or isinstance(inner, str) else str(inner)
+        case {"class_name": "ReLU", "config": dict(config)} if not any(
+            config.get(option) for option in ("max_value", "negative_slope", "threshold")
+        ):
+            return "relu"
+    return str(told)
 
 
 def _width(shape: Any, where: str) -> int:

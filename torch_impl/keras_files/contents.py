@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
@@ -94,5 +94,10 @@ class Contents:
     """What kind of file it was, for people."""
     keras_version: str | None = None
     """Who wrote it, if the file says."""
-    notes: tuple[str, ...] = field(default=())
-    """What the file does not say and was assumed."""
+    notes: tuple[str, ...] = ()
+    """What the file says of the network and the module does not do, or does not say and was
+    assumed."""
+    optimizer_notes: tuple[str, ...] = ()
+    """Likewise of the optimizer."""
+    layer_names: tuple[str, ...] = ()
+    """Of a file of weights alone that names its layers in order, those without weights too."""

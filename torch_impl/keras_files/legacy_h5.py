@@ -27,6 +27,7 @@ def read_legacy_h5(root: Group, where: str) -> Contents:
     network: Network | None = None
     numbers: Mapping[str, float] | None = None
     notes: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
     if whole is not None:
         config = root.attrs.get("model_config")
         if not isinstance(config, str):
@@ -36,7 +37,6 @@ def read_legacy_h5(root: Group, where: str) -> Contents:
         if isinstance(training, str):
             row = parsed_json(training, f"{where}: training_config").get("optimizer_config")
             numbers, more = adam_of(row, where)
-            notes += more
     weights = _weights(whole or root, where)
     if network is not None:
         expected = network.weight_shapes()
@@ -49,13 +49,14 @@ def read_legacy_h5(root: Group, where: str) -> Contents:
     optimizer: AdamState | None = None
     slots = root.group("optimizer_weights")
     if numbers is not None and slots is not None:
-        optimizer, more = adam_from(_adam_variables(slots, where), weights, numbers)
-        notes += more
+        optimizer, why = adam_from(_adam_variables(slots, where), weights, numbers)
+        more += why
     version = (whole or root).attrs.get("keras_version")
     kind = "legacy .h5 model" if whole is not None else "legacy .h5 weights"
     return Contents(
-        weights, network, optimizer, kind, version if isinstance(version, str) else None, notes
-    )
+        weights, network, optimizer, kind, version if isinstance(version, str) else None,
+        notes, more, tuple(_names(whole or root, "layer_names", where)),
+    )  # fmt: skip
 
 
 def _weights(group: Group, where: str) -> dict[str, Tensor]:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from torch_impl.keras_adam import KerasAdam
 from torch_impl.keras_dropout import KerasDropout
-from torch_impl.keras_files.contents import AdamState, Contents, Layer, Network
+from torch_impl.keras_files.config import network_of
+from torch_impl.keras_files.contents import AdamState, Contents, KerasFileError, Layer, Network
 from torch_impl.keras_weights import WeightRow
 from torch_impl.model import FraudClassifier
 
-__all__ = ["KerasNetwork", "adam_for", "contents_of", "module_from", "with_network"]
+__all__ = [
+    "KerasNetwork",
+    "adam_for",
+    "contents_of",
+    "module_from",
+    "with_config",
+    "with_network",
+]
 
 
 class KerasNetwork(nn.Module):
@@ -95,7 +105,7 @@ def module_from(contents: Contents) -> FraudClassifier | KerasNetwork:
         for row in _weight_map(model, network):
             tensor = contents.weights[row.keras]
             parameters[row.torch].copy_(tensor.T if row.transpose else tensor)
-    return model
+    return model.eval()
 
 
 def adam_for(state: AdamState, model: FraudClassifier | KerasNetwork) -> KerasAdam:
@@ -163,8 +173,8 @@ def contents_of(model: nn.Module, optimizer: KerasAdam | None = None) -> Content
 def with_network(contents: Contents, dropout: float) -> Contents:
     """Contents of weights alone with the network that they are taken for.
 
-    Hidden layers get a ReLU, the last a sigmoid; the tutorial's Dropout stands after the hidden
-    layer where there is one such layer.
+    Hidden layers get a ReLU, the last a sigmoid where it has one unit. Dropout stands where the
+    file names one, or where it names no layers as the tutorial's: after the only hidden layer.
 
     Raises:
         ValueError: the dropout is no share, or the layers do not follow from one another.
@@ -175,26 +185,70 @@ def with_network(contents: Contents, dropout: float) -> Contents:
         return contents
     names = list(dict.fromkeys(name.rpartition("/")[0] for name in contents.weights))
     shapes = {name: tuple(t.shape) for name, t in contents.weights.items()}
+    named = list(dict.fromkeys(contents.layer_names))
+    if not set(names) <= set(named):
+        named = [names[0], "dropout", names[1]] if len(names) == 2 else names
     layers: list[Layer] = []
+    unknown: list[str] = []
     width = 0
-    for i, name in enumerate(names):
-        # No Dense layer has a kernel of another shape: the comparison below tells.
-        inputs, units = (*shapes.get(f"{name}/kernel", ()), 0, 0)[:2]
-        width = width or inputs
-        last = i == len(names) - 1
-        bias = f"{name}/bias" in contents.weights
-        layers.append(Layer("Dense", name, units, "sigmoid" if last else "relu", bias))
-        if len(names) == 2 and not last:
-            layers.append(Layer("Dropout", "dropout", rate=dropout))
+    for name in named:
+        if name in names:
+            # No Dense layer has a kernel of another shape: the comparison below tells.
+            inputs, units = (*shapes.get(f"{name}/kernel", ()), 0, 0)[:2]
+            width = width or inputs
+            ends = "sigmoid" if units == 1 else "linear"
+            activation: Any = ends if name == names[-1] else "relu"
+            bias = f"{name}/bias" in contents.weights
+            layers.append(Layer("Dense", name, units, activation, bias))
+        elif re.fullmatch(r"dropout(_\d+)?", name):
+            layers.append(Layer("Dropout", name, rate=dropout))
+        elif not re.fullmatch(r"(input|dense|flatten)(_\w+)?", name):
+            unknown.append(name)
     network = Network(width, tuple(layers))
     if shapes != network.weight_shapes():
         raise ValueError(f"weights {shapes} are no chain of Dense layers")
-    note = (
-        "the file holds weights alone: taken for hidden layers with ReLU and a sigmoid at the end"
-    )
-    if len(names) == 2:
+    end = "a sigmoid" if layers[-1].activation == "sigmoid" else "no activation"
+    note = f"the file holds weights alone: taken for hidden layers with ReLU and {end} at the end"
+    drops = [layer.name for layer in layers if layer.kind == "Dropout"]
+    if [layer.kind for layer in layers] == ["Dense", "Dropout", "Dense"]:
         note += f", and Dropout({dropout}) between"
+    elif drops:
+        note += f", and Dropout({dropout}) for {', '.join(drops)[:200]}"
+    if unknown:
+        note += f"; what {', '.join(unknown)[:200]} did is not known and left out"
     return replace(contents, network=network, notes=(*contents.notes, note))
+
+
+def with_config(contents: Contents, root: dict[str, Any], where: str) -> Contents:
+    """Contents of weights alone with the network of a model's config.
+
+    Args:
+        contents: of any file; a network that it has gives way.
+        root: what `model.to_json()` wrote, parsed.
+        where: the config's file, for errors.
+
+    Raises:
+        KerasFileError: the config is none of a supported network, or of other weights.
+    """
+    network, notes = network_of(root, where)
+    expected = network.weight_shapes()
+    came = {name: tuple(t.shape) for name, t in contents.weights.items()}
+    if list(came.values()) != list(expected.values()):
+        told = {name: shape for name, shape in came.items() if expected.get(name) != shape}
+        raise KerasFileError(
+            f"{where}: its layers have weights {expected}; the file has {told or came}"[:1000]
+        )
+    # A layer may be called otherwise in a model that was built again: places tell.
+    renamed = dict(zip(came, expected, strict=True))
+    weights = {renamed[name]: tensor for name, tensor in contents.weights.items()}
+    optimizer = contents.optimizer
+    if optimizer is not None:
+        momentum, velocity = (
+            {renamed[name]: tensor for name, tensor in slots.items()}
+            for slots in (optimizer.momentum, optimizer.velocity)
+        )
+        optimizer = replace(optimizer, momentum=momentum, velocity=velocity)
+    return replace(contents, weights=weights, network=network, optimizer=optimizer, notes=notes)
 
 
 def network_of_module(model: FraudClassifier | KerasNetwork) -> Network:

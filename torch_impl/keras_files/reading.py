@@ -6,13 +6,17 @@ import mmap
 import os
 import stat
 import struct
+from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from torch_impl.keras_files.archive import Archive
 from torch_impl.keras_files.config import adam_of, network_of, parsed_json
-from torch_impl.keras_files.contents import Contents, KerasFileError
+from torch_impl.keras_files.contents import AdamState, Contents, KerasFileError
 from torch_impl.keras_files.hdf5 import Group, read_hdf5
 from torch_impl.keras_files.legacy_h5 import read_legacy_h5
 from torch_impl.keras_files.saved_model import read_checkpoint, read_saved_model
@@ -42,6 +46,7 @@ def read_keras(path: str | os.PathLike[str]) -> Contents:
     path = Path(path)
     if path.is_dir():
         saved_model = (path / "saved_model.pb").exists()
+        _check_folder(path, saved_model)
         found = read_saved_model(path) if saved_model else read_checkpoint(path)
     elif path.suffix == ".index" or (
         not path.exists() and path.with_name(path.name + ".index").exists()
@@ -63,9 +68,45 @@ def _read_file(content: memoryview, path: Path) -> Contents:
         return _read_weights(root, where)
     if struct.unpack("<Q", start)[0] < len(content) and content[8] == 0x7B:
         return read_tensors(path)
+    begins = bytes(content[:32])
+    known = next((why for start, why in _NO_MODELS.items() if begins.startswith(start)), None)
+    if path.name in ("saved_model.pb", "keras_metadata.pb"):
+        known = "part of a SavedModel; give the folder that it is in"
     raise KerasFileError(
         f"{where}: no Keras file; expected .keras, .h5, a SavedModel, a checkpoint or safetensors"
+        if known is None
+        else f"{where}: is {known}"
     )
+
+
+# By how they begin.
+_NO_MODELS = {
+    b"version https://git-lfs": "a Git LFS pointer in the file's place; `git lfs pull` fetches it",
+    b'{"': "JSON, which holds no weights; give the file of the weights, and this as its config=",
+    b"{\n": "JSON, which holds no weights; give the file of the weights, and this as its config=",
+    b"\x80": "a pickle, which is not read: it could run anything",
+}
+
+
+def _check_folder(folder: Path, saved_model: bool) -> None:
+    """Folders that are nearly what is read are told by what they are."""
+    if saved_model:
+        if not (folder / "variables").exists() and (folder / "variables.index").exists():
+            raise KerasFileError(
+                f"{folder}: is a SavedModel without its folder 'variables'; move variables.index "
+                "and variables.data-… there"
+            )
+        return
+    if (folder / "config.json").exists() and (folder / "model.weights.h5").exists():
+        raise KerasFileError(
+            f"{folder}: is an unzipped .keras; give its model.weights.h5 with its config.json as "
+            "config=, or zip it again"
+        )
+    within = [entry for entry in islice(folder.iterdir(), 1000) if entry.is_dir()]
+    models = [entry.name for entry in within if (entry / "saved_model.pb").exists()]
+    if models and not (folder / "checkpoint").exists():
+        named = ", ".join(sorted(models))[:200]
+        raise KerasFileError(f"{folder}: is a folder above SavedModels; give one of {named}")
 
 
 def _read_archive(archive: Archive, where: str) -> Contents:
@@ -76,30 +117,41 @@ def _read_archive(archive: Archive, where: str) -> Contents:
     network, notes = network_of(config, f"{where}: config.json")
     compiled = config.get("compile_config")
     row = compiled.get("optimizer") if isinstance(compiled, dict) else None
-    numbers, more = adam_of(row, where)
     root = read_hdf5(archive.read("model.weights.h5"), f"{where}: model.weights.h5")
     weights = named_weights(dense_groups(root, where), network, where)
-    optimizer = None
-    if numbers is not None:
-        optimizer, why = adam_from(optimizer_tensors(root, where), weights, numbers)
-        more += why
+    optimizer, more = _adam(root, weights, row, where)
     version = metadata.get("keras_version")
     return Contents(
         weights, network, optimizer, ".keras",
-        version if isinstance(version, str) else None, notes + more,
+        version if isinstance(version, str) else None, notes, more,
     )  # fmt: skip
 
 
 def _read_weights(root: Group, where: str) -> Contents:
     weights = named_weights(dense_groups(root, where), None, where)
-    group = root.group("optimizer/vars")
-    name = "adam" if group is None else group.attrs.get("name", "adam")
-    tensors = optimizer_tensors(root, where)
-    if not is_adam(str(name)):
-        note = f"its optimizer is {str(name)[:80]}; only Adam's state is read"
-        return Contents(weights, None, None, ".weights.h5", None, (note,))
-    optimizer, notes = adam_from(tensors, weights, {})
-    return Contents(weights, None, optimizer, ".weights.h5", None, notes)
+    optimizer, notes = _adam(root, weights, None, where)
+    return Contents(weights, None, optimizer, ".weights.h5", None, optimizer_notes=notes)
+
+
+def _adam(
+    root: Group, weights: Mapping[str, Tensor], row: Any, where: str
+) -> tuple[AdamState | None, tuple[str, ...]]:
+    """Adam's state; where nothing but its variables' name tells what it is, by that."""
+    numbers: Mapping[str, float] | None = {}
+    notes: tuple[str, ...] = ()
+    if row is not None:
+        numbers, notes = adam_of(row, where)
+    else:
+        group = root.group("optimizer/vars")
+        name = "adam" if group is None else str(group.attrs.get("name", "adam"))
+        if group is not None and "name" not in group.attrs:
+            notes = ("it does not say which optimizer it is: taken for Adam",)
+        if not is_adam(name):
+            numbers, notes = None, (f"its optimizer is {name[:80]}; only Adam's state is read",)
+    if numbers is None:
+        return None, notes
+    optimizer, more = adam_from(optimizer_tensors(root, where), weights, numbers)
+    return optimizer, notes + more
 
 
 def _checked(found: Contents, where: str) -> Contents:

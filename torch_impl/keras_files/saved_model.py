@@ -116,7 +116,8 @@ def _contents(
         optimizer=optimizer,
         format=kind,
         keras_version=None if told is None else told.keras_version,
-        notes=(*notes, *more),
+        notes=tuple(notes),
+        optimizer_notes=tuple(more),
     )
 
 

@@ -29,11 +29,11 @@ def dense_groups(root: Group, where: str) -> list[tuple[str | None, list[Tensor]
     Raises:
         KerasFileError: there are other layers, or a layer's group is not as Keras writes it.
     """
-    layers = root.group("layers") or root.group("_layer_checkpoint_dependencies")
+    layers = _below(root, "layers") or _below(root, "_layer_checkpoint_dependencies")
     if layers is None:
         raise KerasFileError(f"{where}: no Keras weights; expected a group 'layers'")
     found: list[tuple[int, str | None, list[Tensor]]] = []
-    for name, group in layers.members.items():
+    for name, group in layers.items():
         match = _GROUP.fullmatch(name)
         if match is None or not isinstance(group, Group):
             raise KerasFileError(f"{where}: holds a layer {name[:80]!r}; {SUPPORTED}")
@@ -48,6 +48,15 @@ def dense_groups(root: Group, where: str) -> list[tuple[str | None, list[Tensor]
         own = group.members["vars"].attrs.get("name") if "vars" in group.members else None
         found.append((int(match[2] or 0), own if isinstance(own, str) else None, tensors))
     return [row[1:] for row in sorted(found, key=lambda row: row[0])]
+
+
+def _below(root: Group, name: str) -> Mapping[str, Group | Dataset] | None:
+    """A group's members; Keras 2.12 to 2.15 on Windows put a backslash between their names."""
+    group, prefix = root.group(name), f"{name}\\"
+    if group is not None:
+        return group.members
+    flat = {k.removeprefix(prefix): v for k, v in root.members.items() if k.startswith(prefix)}
+    return flat or None
 
 
 def named_weights(
