@@ -34,6 +34,7 @@ from torch_impl import (
     KerasDropout,
     fit,
 )
+from torch_impl.checkpoint import optimizer_text
 
 # What the runs are killed after: lines of resuming and saving, every one of which is among the
 # four that a kill stands for.
@@ -340,9 +341,10 @@ def test_early_stopping_on_another_metric_is_another_run(tmp_path: Path) -> None
     """The best loss so far would be taken for the best accuracy."""
     path = tmp_path / "run.safetensors"
     train(path, 1, callbacks=[EarlyStopping("loss")])
-    with pytest.raises(CheckpointError, match=r"the callbacks were EarlyStopping\('loss'\)"):
-        train(path, 2, callbacks=[EarlyStopping("accuracy")])
-    assert train(path, 2, callbacks=[EarlyStopping("loss", patience=3)]).dropout.calls == 8
+    for other in (EarlyStopping("accuracy"), EarlyStopping("loss", patience=3)):
+        with pytest.raises(CheckpointError, match=r"the callbacks were EarlyStopping\('loss', min"):
+            train(path, 2, callbacks=[other])
+    assert train(path, 2, callbacks=[EarlyStopping("loss")]).dropout.calls == 8
 
 
 def test_a_checkpoint_of_other_rows_is_refused(tmp_path: Path) -> None:
@@ -351,10 +353,12 @@ def test_a_checkpoint_of_other_rows_is_refused(tmp_path: Path) -> None:
     train(path, 1)
     model = FraudClassifier(seed=1)
     x, y = rows()
-    with pytest.raises(CheckpointError, match="rows was 200, now 100"):
+    with pytest.raises(
+        CheckpointError, match=r"x was float32\[200, 29\] \w+, now float32\[100, 29\]"
+    ):
         fit(model, x[:100], y[:100], epochs=2, seed=1, batch_size=64, checkpoint=path)
     sgd = torch.optim.SGD(model.parameters(), lr=0.1)
-    with pytest.raises(CheckpointError, match="the optimizer was KerasAdam"):
+    with pytest.raises(CheckpointError, match=r"optimizer was KerasAdam\(4 parameters, lr=0.001"):
         train(path, 2, model=model, optimizer=sgd)
 
 
@@ -371,16 +375,18 @@ def test_every_way_in_which_a_run_is_another_is_named_at_once(tmp_path: Path) ->
     stopping = [EarlyStopping("loss"), EarlyStopping("auc", mode="max")]
     train(path, 1, callbacks=stopping, steps_per_epoch=2)
     model = FraudClassifier(hidden_units=24, seed=2)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer, adam = torch.optim.SGD(model.parameters(), lr=0.1), KerasAdam(model.parameters())
+    assert "lr=0.1" in optimizer_text(optimizer)
     with pytest.raises(CheckpointError) as error:
         train(
             path, 2, model=model, optimizer=optimizer, seed=2, batch_size=32, steps_per_epoch=3,
             shuffle=False,
         )  # fmt: skip
     assert str(error.value) == (
-        f"{path}: is of another run: batch_size was 64, now 32; shuffle was True, now False; "
-        "seed was 1, now 2; steps_per_epoch was 2, now 3; the optimizer was KerasAdam; "
-        "the callbacks were EarlyStopping('loss'), EarlyStopping('auc'); "
+        f"{path}: is of another run: batch_size was 64, now 32; steps_per_epoch was 2, now 3; "
+        "shuffle was True, now False; seed was 1, now 2; "
+        f"optimizer was {optimizer_text(adam)}, now {optimizer_text(optimizer)}; "
+        f"the callbacks were {', '.join(c.kind for c in stopping)}, now none; "
         "the model had other weights; the model had another dropout seed"
     )
 
@@ -409,8 +415,93 @@ def test_each_kind_of_damage_is_told_word_for_word(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as error:
         train(old, 2)
     assert str(error.value) == (
-        f"{old}: has format 'torch_impl-fit-0'; expected 'torch_impl-fit-1'"
+        f"{old}: has format 'torch_impl-fit-0'; expected 'torch_impl-fit-2'"
     )
+
+
+X, Y = rows()
+OTHER_RUNS: dict[str, tuple[dict[str, Any], str]] = {
+    "one-number-of-x": ({"x": np.where(X[7, 3] == X, X + 1e-6, X)}, "x was"),
+    "one-label": ({"y": np.where(np.arange(len(Y)) == 199, 1 - Y, Y)}, "y was"),
+    "weights-of-rows": ({"sample_weight": np.ones(len(Y))}, "weight of rows was None, now float32"),
+    "weights-of-classes": ({"class_weight": {1: 2.0}}, "weight of rows was None, now float32"),
+    "validation-rows": ({"validation_data": (X + 1, Y)}, "validation_data was "),
+    "validation-labels": ({"validation_data": (X, 1 - Y)}, "validation_data was "),
+    "weights-of-validation": ({"validation_data": (X, Y, Y + 1)}, "validation_data was "),
+    "no-validation": ({"validation_data": None}, "validation_data was "),
+    "metrics": ({"metrics": False}, "metrics was True, now False"),
+    "learning-rate": ({"lr": 0.01}, r"optimizer was .*lr=0\.001.* now .*lr=0\.01"),
+    "patience": ({"patience": 5}, "patience=9.*patience=5"),
+    "best-weights": ({"restore_best_weights": True}, "restore_best_weights=False.*now.*=True"),
+    "dtype": ({"dtype": torch.float64}, "x was float32.*now float64"),
+    "shuffle": ({"shuffle": False}, "shuffle was True, now False"),
+    "no-seed": ({"seed": None}, "seed was 1, now None"),
+}
+
+
+def a_run(path: Path, epochs: int, **options: Any) -> FraudClassifier:
+    given = {"x": X, "y": Y, "lr": 1e-3, "patience": 9, "restore_best_weights": False}
+    given |= {"dtype": None, "seed": 1, "validation_data": (X, Y)} | options
+    model = FraudClassifier(seed=1, dtype=given.pop("dtype"))
+    optimizer = KerasAdam(model.parameters(), lr=given.pop("lr"))
+    stopping = EarlyStopping(
+        "val_loss", patience=given.pop("patience"),
+        restore_best_weights=given.pop("restore_best_weights"),
+    )  # fmt: skip
+    fit(
+        model, given.pop("x"), given.pop("y"), epochs=epochs, batch_size=64, checkpoint=path,
+        optimizer=optimizer, callbacks=[stopping], progress=False, **given,
+    )  # fmt: skip
+    return model
+
+
+@pytest.mark.parametrize("case", OTHER_RUNS)
+def test_a_checkpoint_continues_its_very_run_alone(case: str, tmp_path: Path) -> None:
+    """What is fed to it, to the bit, and all that is asked for; the file stays as it is."""
+    path = tmp_path / "run.safetensors"
+    a_run(path, 1)
+    kept = path.read_bytes()
+    change, message = OTHER_RUNS[case]
+    with pytest.raises(CheckpointError, match=message) as caught:
+        a_run(path, 2, **change)
+    faults = str(caught.value).partition("is of another run: ")[2].split("; ")
+    assert len(faults) == (4 if case == "dtype" else 1)
+    assert path.read_bytes() == kept
+    a_run(path, 2)
+
+
+def test_a_run_without_a_seed_is_continued_in_its_own_order(tmp_path: Path) -> None:
+    """Which the checkpoint keeps: the rest of the run is what it would have been."""
+    path, straight = tmp_path / "run.safetensors", tmp_path / "straight.safetensors"
+    torch.manual_seed(3)
+    whole = a_run(straight, 4, seed=None)
+    torch.manual_seed(3)
+    a_run(path, 2, seed=None)
+    torch.manual_seed(8)
+    resumed = a_run(path, 4, seed=None)
+    for ours, theirs in zip(resumed.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_two_runs_on_one_checkpoint_refuse_each_other(tmp_path: Path) -> None:
+    """The second gets one line, and the first goes on; afterwards it is free."""
+    path = tmp_path / "run.safetensors"
+
+    class Second(Callback):
+        def on_epoch_end(self, epoch: int, logs: Mapping[str, float], model: nn.Module) -> None:
+            program = (
+                "from pathlib import Path\nfrom parity_tests.test_checkpoint import a_run\n"
+                f"a_run(Path({str(path)!r}), 2)"
+            )
+            other = subprocess.run(
+                [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
+            )
+            line = f"{path}: another run is writing it; expected one at a time"
+            assert other.stderr.splitlines()[-1].endswith(line)
+
+    train(path, 1, callbacks=[Second()])
+    with pytest.raises(CheckpointError, match="the callbacks were Second, now none"):
+        train(path, 2)
 
 
 def test_a_checkpoint_in_no_folder_is_refused_before_the_run(tmp_path: Path) -> None:

@@ -94,11 +94,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "no-features": (
         lambda: FraudClassifier(0, 3),
-        "FraudClassifier: in_features=0, hidden_units=3; expected both to be at least 1",
+        "FraudClassifier: in_features=0; expected a whole number from 1 to 2**63 - 1",
     ),
     "no-units": (
         lambda: FraudClassifier(2, 0),
-        "FraudClassifier: in_features=2, hidden_units=0; expected both to be at least 1",
+        "FraudClassifier: hidden_units=0; expected a whole number from 1 to 2**63 - 1",
     ),
     "dropout-above-1": (
         lambda: FraudClassifier(dropout=1.5),
@@ -274,7 +274,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
             FraudClassifier(2, 3), [*KERAS_WEIGHT_MAP[:2], WeightRow("a/b", "c", False)]
         ),
         "the weight map does not fit the module: c is not in the module; "
-        "output.bias is not in the map; output.weight is not in the map",
+        "output.bias is not in the map; output.weight is not in the map "
+        "(weight_map= says which weight is which)",
     ),
     "oversample-shape": (
         lambda: oversample(X, Y[:3], seed=0),
@@ -290,15 +291,15 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "fit-batch-size": (
         lambda: fitted(batch_size=0),
-        "fit: batch_size=0, epochs=1; expected at least 1 and 0",
+        "fit: batch_size=0; expected a whole number from 1 to 2**63 - 1",
     ),
     "fit-epochs": (
         lambda: fitted(epochs=-1),
-        "fit: batch_size=32, epochs=-1; expected at least 1 and 0",
+        "fit: epochs=-1; expected a whole number from 0 to 2**63 - 1",
     ),
     "fit-steps": (
         lambda: fitted(steps_per_epoch=0),
-        "fit: steps_per_epoch=0; expected at least 1",
+        "fit: steps_per_epoch=0; expected a whole number from 1 to 2**63 - 1",
     ),
     "fit-both-weights": (
         lambda: fitted(class_weight={}, sample_weight=Y),
@@ -315,11 +316,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "fit-validation": (
         lambda: fitted(validation_data=X),
-        "fit: validation_data: expected (x, y) or a Dataset",
+        "fit: validation_data: expected (x, y), (x, y, sample_weight) or a Dataset",
     ),
-    "fit-validation-of-three": (
-        lambda: fitted(validation_data=(X, Y, Y)),
-        "fit: validation_data: expected (x, y) or a Dataset",
+    "fit-validation-of-four": (
+        lambda: fitted(validation_data=(X, Y, Y, Y)),
+        "fit: validation_data: expected (x, y), (x, y, sample_weight) or a Dataset",
     ),
     "fit-validation-width": (
         lambda: fitted(validation_data=(X[:, :1], Y)),

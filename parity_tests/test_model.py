@@ -16,7 +16,7 @@ from torch import nn
 from parity_tests import bounds
 from parity_tests.probes import exact_probe
 from parity_tests.torch_side import classifier
-from torch_impl import FraudClassifier, prior_log_odds
+from torch_impl import FraudClassifier, KerasDropout, prior_log_odds
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
@@ -196,12 +196,53 @@ def test_a_seed_draws_the_same_weights_in_every_dtype(dtype: torch.dtype) -> Non
 
 
 @pytest.mark.parametrize("dropout", [0.5, 0.0])
-def test_state_dict_is_the_four_weights_with_and_without_a_seed(dropout: float) -> None:
-    """So that a model trained with Keras's stream loads into one that only predicts."""
+def test_a_state_dict_is_the_four_weights_and_the_count_of_dropouts_calls(dropout: float) -> None:
+    """A model trained with Keras's stream loads into one that only predicts, and the reverse."""
     seeded, plain = FraudClassifier(dropout=dropout, seed=3), FraudClassifier()
+    assert len(plain.state_dict()) == 4
+    assert sorted(seeded.state_dict().keys() - plain.state_dict().keys()) == [
+        "dropout._extra_state"
+    ]
     plain.load_state_dict(seeded.state_dict())
-    assert len(seeded.state_dict()) == 4
     assert torch.equal(plain.hidden.weight, seeded.hidden.weight)
+    seeded.dropout.calls = 7
+    seeded.load_state_dict(FraudClassifier().state_dict())
+    assert seeded.dropout.calls == 7
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["alone", "nested"])
+def test_a_run_resumed_by_hand_draws_the_masks_of_one_that_never_stopped(nested: bool) -> None:
+    """Through nothing but a `state_dict`, as Lightning and others keep it."""
+
+    def made() -> nn.Module:
+        model = FraudClassifier(4, 8, seed=3)
+        return nn.ModuleDict({"inner": model}) if nested else model
+
+    def dropout(model: nn.Module) -> KerasDropout:
+        return (model["inner"] if nested else model).dropout
+
+    whole, first, rest = made(), made(), made()
+    ones = torch.ones(5, 8)
+    expected = [dropout(whole)(ones) for _ in range(6)]
+    came = [dropout(first)(ones) for _ in range(2)]
+    rest.load_state_dict(first.state_dict())
+    came += [dropout(rest)(ones) for _ in range(4)]
+    assert all(torch.equal(a, b) for a, b in zip(came, expected, strict=True))
+
+
+def test_a_seeded_model_takes_rows_of_any_rank_in_training() -> None:
+    """Leading axes are rows in their order."""
+    rows = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(0))
+    for part in (rows, rows[0, 0], rows[0, 0, 0], rows[:0]):
+        flat, deep = FraudClassifier(4, 8, seed=3), FraudClassifier(4, 8, seed=3)
+        assert torch.equal(deep(part), flat(part.reshape(-1, 4)).reshape(*part.shape[:-1], 1))
+
+
+def test_predict_proba_takes_arrays() -> None:
+    """Of any dtype, as NumPy makes them."""
+    model, rows = FraudClassifier(4, 8), np.arange(12.0).reshape(3, 4)
+    expected = model.predict_proba(torch.from_numpy(rows).float())
+    assert torch.equal(model.predict_proba(rows), expected)
 
 
 def test_hooks_see_every_stage_and_gradients_reach_every_parameter(features: torch.Tensor) -> None:

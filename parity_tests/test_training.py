@@ -21,15 +21,17 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from parity_tests import bounds
 from parity_tests.walls import ROOT
 from torch_impl import (
     Callback,
+    FeatureTransform,
     FraudClassifier,
     History,
     KerasAdam,
+    KerasNetwork,
     evaluate,
     fit,
     oversample,
@@ -37,6 +39,7 @@ from torch_impl import (
     to_keras_weights,
 )
 from torch_impl.keras_dropout import KerasDropout
+from torch_impl.keras_files.contents import Layer, Network
 from torch_impl.keras_random import dropout_mask, shuffle_permutation
 
 ROWS, FEATURES = 300, 5
@@ -84,6 +87,10 @@ FORMS: dict[str, Any] = {
     "tensor-dataset": lambda x, y: (TensorDataset(torch.tensor(x), torch.tensor(y)), None),
     "dataset": lambda x, y: (Pairs(x, y), None),
 }
+
+
+def network_ending(activation: Any) -> Network:
+    return Network(FEATURES, (Layer("Dense", "a", 4), Layer("Dense", "b", 3, activation)))
 
 
 def read_only(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -190,7 +197,28 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "ragged": ({"x": Ragged(X, Y)}, "item 7 of the Dataset has a row of 4"),
     "no-pairs": ({"x": TensorDataset(torch.zeros(3, 5))}, "item 0 of the Dataset is no (row,"),
     "labels-beside-dataset": ({"x": Pairs(X, Y), "y": Y}, "y came beside a Dataset"),
-    "seed": ({"x": X, "y": Y, "seed": 2**32}, "expected 0 to 2**32 - 1"),
+    "seed": ({"x": X, "y": Y, "seed": 2**32}, "seed=4294967296; expected a whole number from 0 to"),
+    **{
+        f"{name}-{value!r}": ({"x": X, "y": Y, name: value}, f"fit: {name}={value!r}"[:60])
+        for name in ("batch_size", "epochs", "steps_per_epoch", "seed")
+        for value in (2**63, 2**64 + 1, -(2**70), 1.0, 1.5, np.nan, True, np.float32(3))
+    },
+    **{
+        f"{name}-text": ({"x": X, "y": Y, name: "32"}, f"fit: {name}='32'; expected a whole number")
+        for name in ("batch_size", "epochs", "steps_per_epoch", "seed")
+    },
+    "loader": ({"x": DataLoader(Pairs(X, Y))}, "x is a DataLoader, which makes batches of its own"),
+    "class-2": (
+        {"x": X, "y": Y, "class_weight": {0: 1.0, 2: 3.0}},
+        "class_weight: class=2; expected a whole number from 0 to 1",
+    ),
+    "validation-of-four": (
+        {"x": X, "y": Y, "validation_data": (X, Y, Y, Y)}, "expected (x, y), (x, y, sample_weight)",
+    ),
+    "validation-weights-too-few": (
+        {"x": X, "y": Y, "validation_data": (X, Y, Y[:5])},
+        "validation_data: sample_weight came as (5, 1); expected (300, 1)",
+    ),
 }  # fmt: skip
 
 
@@ -414,7 +442,7 @@ def test_every_module_runs_in_the_mode_due_and_gets_its_own_back(
     fails = nullcontext() if broken_at is None else pytest.raises(RuntimeError, match="broken")
     with fails:
         if function == "predict":
-            predict(model, X, batch_size=60)
+            predict(model, X, batch_size=60, from_logits=True)
         elif function == "evaluate":
             evaluate(model, X, Y, batch_size=60)
         else:
@@ -574,7 +602,7 @@ def test_no_gradient_flows_into_what_the_caller_gave(compiled: bool) -> None:
     )
     assert_same(given, weights)
     assert history == expected
-    assert not predict(nn.Linear(FEATURES, 1), x).requires_grad
+    assert not predict(nn.Linear(FEATURES, 1), x, from_logits=True).requires_grad
 
 
 @pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "eager"])
@@ -609,7 +637,7 @@ def test_rows_reach_the_model_rounded_once_to_its_own_dtype(
     y = np.zeros(33)
     fit(model, x, y, batch_size=33, shuffle=False, validation_data=(x, y), progress=False)
     evaluate(model, x, y)
-    predict(model, x)
+    predict(model, x, from_logits=True)
     assert len(seen) == 4
     for rows in seen:
         np.testing.assert_array_equal(rows, expected, strict=True)
@@ -817,6 +845,94 @@ def test_losses_are_right_to_their_own_last_digits(
             # An exponential and a logarithm of 4 ULP each, on both sides, and three sums.
             error = abs(history[name][0] - expected)
             assert error <= bounds.gamma(40 + rows, unit) * expected, (name, rows, label)
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "eager"])
+def test_validation_rows_may_have_weights(compiled: bool) -> None:
+    """In `val_loss`, divided by the rows, and not in the metrics: two rows in closed form."""
+    x, y, weights = np.zeros((2, FEATURES)), np.array([0.0, 1.0]), np.array([3.0, 0.5])
+    model = FraudClassifier(FEATURES, 8, output_bias=1.0, seed=3, dtype=torch.float64)
+    history = fit(
+        model, x, y, validation_data=(x, y, weights), compiled=compiled, progress=False,
+        optimizer=KerasAdam(model.parameters(), lr=0.0),
+    ).history  # fmt: skip
+    of_0, of_1 = math.log1p(math.exp(1)), math.log1p(math.exp(-1))
+    allowed = bounds.gamma(20, bounds.U64) * 3
+    for name, expected in (
+        ("val_loss", (3 * of_0 + of_1 / 2) / 2),
+        ("val_cross entropy", (of_0 + of_1) / 2),
+        ("loss", (of_0 + of_1) / 2),
+    ):
+        assert abs(history[name][0] - expected) <= allowed, name
+
+
+@pytest.mark.parametrize("form", [np.int8, np.int64, np.uint64, torch.tensor])
+def test_integers_of_any_library_serve(form: Any) -> None:
+    """The same run; also as keys of `class_weight`."""
+    options: dict[str, Any] = {"batch_size": 100, "epochs": 2, "steps_per_epoch": 2, "seed": 7}
+    expected = trained(X, Y, **options, class_weight={0: 0.5, 1: 2.0})
+    given = {name: form(value) for name, value in options.items()}
+    keys = (form(0), form(1)) if form is not torch.tensor else (0, 1)
+    weights, history = trained(X, Y, **given, class_weight=dict(zip(keys, (0.5, 2.0), strict=True)))
+    assert_same(weights, expected[0])
+    assert history == expected[1]
+
+
+ENDS: dict[str, tuple[nn.Module, dict[str, bool], bool | None]] = {
+    "classifier": (FraudClassifier(FEATURES, 8), {}, True),
+    "behind-others": (nn.Sequential(nn.Identity(), FraudClassifier(FEATURES, 8)), {}, True),
+    "copies-for-devices": (nn.DataParallel(FraudClassifier(FEATURES, 8)), {}, True),
+    "loaded-sigmoid": (KerasNetwork(network_ending("sigmoid")), {}, True),
+    "loaded-linear": (KerasNetwork(network_ending("linear")), {}, False),
+    "loaded-relu": (KerasNetwork(network_ending("relu")), {}, False),
+    "said-to-be-logits": (nn.Linear(FEATURES, 2), {"from_logits": True}, True),
+    "said-to-be-none": (nn.Linear(FEATURES, 2), {"from_logits": False}, False),
+    "said-otherwise": (FraudClassifier(FEATURES, 8), {"from_logits": False}, False),
+    "unsaid": (nn.Linear(FEATURES, 2), {}, None),
+    "unsaid-behind-others": (nn.Sequential(nn.Linear(FEATURES, 2), nn.Sigmoid()), {}, None),
+    "nothing": (nn.Sequential(), {}, None),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_predict_applies_the_end_that_the_module_leaves_out(case: str) -> None:
+    """Its own as a file says, what the caller says, and never a guess."""
+    model, options, sigmoid = ENDS[case]
+    if sigmoid is None:
+        with pytest.raises(ValueError, match="does not say what its outputs are; expected from"):
+            predict(model, X, **options)
+        return
+    with torch.no_grad():
+        outputs = model.eval()(torch.from_numpy(X))
+    expected = torch.sigmoid(outputs) if sigmoid else outputs
+    assert torch.equal(predict(model, X, **options), expected)
+    assert (outputs < 0).any() == (case != "loaded-relu"), "a sigmoid would show"
+
+
+@pytest.mark.parametrize("form", [np.float64, np.float32, np.int64])
+def test_raw_rows_are_not_rounded_before_they_are_scaled(form: type) -> None:
+    """By predict, fit and evaluate, whatever stands behind the transform is made of."""
+    raw = (np.random.default_rng(4).normal(size=(40, FEATURES)) * 1e6).astype(form)
+    transform = FeatureTransform.fit(raw, log_column=None, clip=1e9)
+    seen: list[Tensor] = []
+    model = nn.Sequential(transform, FraudClassifier(FEATURES, 8, seed=3))
+    model[1].register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
+    labels = np.arange(40) % 2
+    predict(model, raw)
+    evaluate(model, raw, labels)
+    fit(
+        model, raw, labels, batch_size=40, shuffle=False, validation_data=(raw, labels),
+        progress=False,
+    )  # fmt: skip
+    wide = raw.astype(np.float64)
+    spread = wide.std(axis=0, ddof=0)
+    for features in seen:
+        exact = (wide - wide.mean(axis=0)) / spread
+        # Mean and deviation in float64, and one rounding to float32.
+        off = bounds.gamma(50, bounds.U64) * (np.abs(wide).max(axis=0) / spread + 10)
+        off = off + bounds.U32 * np.abs(exact)
+        assert (np.abs(features.numpy() - exact) <= off).all()
+    assert len(seen) == 4
 
 
 def test_a_run_without_a_seed_takes_the_next_32_bits_of_torchs_generator() -> None:

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor, nn
 
+from torch_impl.arguments import whole
+
 __all__ = ["Callback", "EarlyStopping"]
 
 
@@ -91,11 +93,11 @@ class EarlyStopping(Callback):
             )
         self.monitor = monitor
         self.min_delta = abs(min_delta)
-        self.patience = patience
+        self.patience = whole("EarlyStopping: patience", patience, 0)
         self.sign = -1.0 if mode == "min" or (mode == "auto" and name in _DOWN) else 1.0
         self.baseline = baseline
         self.restore_best_weights = restore_best_weights
-        self.start_from_epoch = start_from_epoch
+        self.start_from_epoch = whole("EarlyStopping: start_from_epoch", start_from_epoch, 0)
         self._forget()
 
     def _forget(self) -> None:
@@ -108,8 +110,17 @@ class EarlyStopping(Callback):
 
     @property
     def kind(self) -> str:
-        """The class and what it monitors, whose best value means nothing to another metric."""
-        return f"{type(self).__name__}({self.monitor!r})"
+        """The class and how it judges."""
+        told = {
+            "min_delta": self.min_delta,
+            "patience": self.patience,
+            "mode": "min" if self.sign < 0 else "max",
+            "baseline": self.baseline,
+            "restore_best_weights": self.restore_best_weights,
+            "start_from_epoch": self.start_from_epoch,
+        }
+        options = ", ".join(f"{name}={value!r}" for name, value in told.items())
+        return f"{type(self).__name__}({self.monitor!r}, {options})"
 
     def on_train_begin(self, model: nn.Module) -> None:
         """Forgets an earlier run."""
@@ -144,7 +155,7 @@ class EarlyStopping(Callback):
     def on_train_end(self, model: nn.Module) -> None:
         """Restores the best weights, if asked to."""
         if self.restore_best_weights and self.best_weights is not None:
-            model.load_state_dict(self.best_weights)
+            model.load_state_dict(self.best_weights, strict=False)
 
     def _improves(self, current: float, best: float | None) -> bool:
         if best is None:
@@ -156,7 +167,12 @@ class EarlyStopping(Callback):
 
     def _keep(self, model: nn.Module, epoch: int) -> None:
         self.best_epoch = epoch
-        self.best_weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        # Dropout's count of calls is no weight: Keras leaves it where it is.
+        self.best_weights = {
+            name: value.detach().clone()
+            for name, value in model.state_dict().items()
+            if not name.endswith("_extra_state")
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next epoch's verdict depends on."""

@@ -23,20 +23,41 @@ from torch_impl.replacing import check_folder, replace_file
 if TYPE_CHECKING:
     from torch_impl.training import History
 
-__all__ = ["Checkpoint", "CheckpointError"]
+__all__ = ["Checkpoint", "CheckpointError", "digest", "optimizer_text"]
 
-_FORMAT = "torch_impl-fit-1"
+_FORMAT = "torch_impl-fit-2"
 
 
 class CheckpointError(ValueError):
-    """A checkpoint is damaged or of another run; the file is left as it was."""
+    """A checkpoint is damaged, of another run, or in use; the file is left as it was."""
+
+
+def optimizer_text(optimizer: torch.optim.Optimizer) -> str:
+    """An optimizer and its groups' options as a checkpoint tells them."""
+    groups = [
+        f"{len(group['params'])} parameters, "
+        + ", ".join(f"{name}={value!r}" for name, value in group.items() if name != "params")
+        for group in optimizer.param_groups
+    ]
+    return f"{type(optimizer).__name__}({'; '.join(groups)})"
+
+
+def digest(tensor: Tensor | None) -> str | None:
+    """Dtype, shape and the beginning of the SHA-256 of a tensor's numbers."""
+    if tensor is None:
+        return None
+    plain = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    return f"{dtype}{list(tensor.shape)} {hashlib.sha256(plain.data).hexdigest()[:16]}"
 
 
 class Checkpoint:
     """The state of a run of `fit` after an epoch, in one file.
 
+    While it is open no other process can open it: `.NAME.lock` beside it is locked.
+
     Args:
-        path: of the file; a `.part` beside it is written first.
+        path: of the file.
 
     Raises:
         NotADirectoryError: the file's folder is not there.
@@ -45,6 +66,21 @@ class Checkpoint:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         check_folder(self.path)
+
+    def __enter__(self) -> Checkpoint:
+        from filelock import FileLock, Timeout
+
+        self._lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise CheckpointError(
+                f"{self.path}: another run is writing it; expected one at a time"
+            ) from None
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
 
     def exists(self) -> bool:
         """Whether there is a run to go on with."""
@@ -76,10 +112,9 @@ class Checkpoint:
             "run": dict(run),
             "epoch": history.epoch,
             "history": history.history,
-            "optimizer": type(optimizer).__name__,
             "param_groups": packed["param_groups"],
             "callbacks": states,
-            "dropout": [(layer.seed, layer.calls) for layer in _dropouts(model)],
+            "dropout": [layer.seed for layer in _dropouts(model)],
             "torch_rng": torch.get_rng_state().tolist(),
         }
         plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
@@ -94,29 +129,35 @@ class Checkpoint:
         callbacks: Sequence[Callback],
         history: History,
         run: Mapping[str, Any],
-    ) -> int:
-        """Puts everything back and gives the number of the next epoch.
+    ) -> dict[str, Any]:
+        """Puts everything back.
+
+        Returns:
+            The `run` that was saved, whose `order` may be another than the one given: a run
+            without a seed draws one.
 
         Raises:
             CheckpointError: the file is not a whole checkpoint of this very run; nothing
                 is changed, in the file or in the model.
         """
         facts, tensors = self._read()
+        saved: dict[str, Any] = facts["run"]
         faults = [
-            f"{name} was {facts['run'].get(name)!r}, now {value!r}"
+            f"{name} was {_shown(saved.get(name))}, now {_shown(value)}"
             for name, value in run.items()
-            if facts["run"].get(name) != value
+            if name != "order" and saved.get(name) != value
         ]
-        if facts["optimizer"] != type(optimizer).__name__:
-            faults.append(f"the optimizer was {facts['optimizer']}")
         kinds = [state["kind"] for state in facts["callbacks"]]
-        if kinds != [callback.kind for callback in callbacks]:
-            faults.append(f"the callbacks were {', '.join(kinds) or 'none'}")
+        now = [callback.kind for callback in callbacks]
+        if kinds != now:
+            faults.append(
+                f"the callbacks were {', '.join(kinds) or 'none'}, now {', '.join(now) or 'none'}"
+            )
         weights = _below(tensors, "model.")
         shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
         if shapes != {name: tuple(value.shape) for name, value in weights.items()}:
             faults.append("the model had other weights")
-        if [seed for seed, _ in facts["dropout"]] != [layer.seed for layer in _dropouts(model)]:
+        if facts["dropout"] != [layer.seed for layer in _dropouts(model)]:
             faults.append("the model had another dropout seed")
         if faults:
             raise CheckpointError(f"{self.path}: is of another run: {'; '.join(faults)}")
@@ -130,12 +171,10 @@ class Checkpoint:
             zip(callbacks, facts["callbacks"], strict=True)
         ):
             callback.load_state_dict({**kept, "tensors": _below(tensors, f"callback.{position}.")})
-        for layer, (_, calls) in zip(_dropouts(model), facts["dropout"], strict=True):
-            layer.calls = calls
         torch.set_rng_state(torch.tensor(facts["torch_rng"], dtype=torch.uint8))
         history.epoch[:] = facts["epoch"]
         history.history.update(facts["history"])
-        return len(history.epoch)
+        return saved
 
     def _read(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         from safetensors import SafetensorError, safe_open
@@ -161,6 +200,11 @@ class Checkpoint:
                 f"{self.path}: has format {facts.get('format')!r}; expected {_FORMAT!r}"
             )
         return facts, tensors
+
+
+def _shown(value: Any) -> str:
+    """As a person reads it."""
+    return value if isinstance(value, str) else repr(value)
 
 
 def _dropouts(model: nn.Module) -> list[KerasDropout]:

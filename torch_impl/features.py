@@ -169,12 +169,14 @@ class FeatureTransform(nn.Module):
         scale = torch.where(constant, 1.0, variance.sqrt())
         return cls(mean, scale, clip, log_column, log_offset)
 
-    def forward(self, rows: Tensor) -> Tensor:
-        """Features (N, F) of raw rows (N, F), in the module's dtype.
+    def forward(self, rows: ArrayLike | Tensor) -> Tensor:
+        """Features (N, F) of raw rows (N, F), a tensor or an array, in the module's dtype.
 
         Raises:
             ValueError: the rows have another width.
         """
+        if not isinstance(rows, Tensor):
+            rows = _as_float64(rows).to(self.mean.device)
         if rows.ndim < 1 or rows.shape[-1] != len(self.mean):
             raise ValueError(
                 f"FeatureTransform: rows came as {tuple(rows.shape)}; "

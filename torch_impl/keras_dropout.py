@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torch_impl.arguments import whole
 from torch_impl.keras_random import Conversion, dropout_masks
 
 __all__ = ["KerasDropout"]
@@ -28,9 +30,9 @@ class KerasDropout(nn.Module):
         conversion: `"xla"` for a reference under `jit_compile=True`.
 
     Attributes:
-        calls: training calls so far, which Keras keeps in the layer's seed state. It is no
-            part of the `state_dict`, so that a model's `state_dict` is its weights alone:
-            store it beside them to resume a run (`torch_impl.fit` does).
+        calls: training calls so far, which Keras keeps in the layer's seed state. The
+            `state_dict` holds it as the layer's extra state, so that a resumed run draws what
+            one draws that never stopped; one without it leaves the count as it is.
 
     Raises:
         ValueError: the rate is outside 0 to 1.
@@ -41,12 +43,12 @@ class KerasDropout(nn.Module):
         if not 0 <= rate <= 1:
             raise ValueError(f"KerasDropout: rate={rate}; expected a share from 0 to 1")
         self.rate = rate
-        self.seed = seed
+        self.seed = whole("KerasDropout: seed", seed, -(2**63))
         self.conversion = conversion
         self.calls = 0
 
     def forward(self, x: Tensor) -> Tensor:
-        """Drops and scales units of (N, units) in training; else the identity."""
+        """Drops and scales units of (…, units) in training; else the identity."""
         if not self.training or self.rate == 0:
             return x
         if self.rate == 1:  # Keras draws nothing then, and does not count the call
@@ -60,7 +62,8 @@ class KerasDropout(nn.Module):
         return self._drop(x)
 
     def _drop(self, x: Tensor) -> Tensor:
-        rows, units = x.shape
+        units = x.shape[-1]
+        rows = math.prod(x.shape[:-1])
         # A power of two, so that batches of every size share few blocks.
         drawn = 1 << (rows - 1).bit_length() if rows else 0
         ahead = max(1, min(_CALLS_AHEAD, _UNITS_AHEAD // max(drawn * units, 1)))
@@ -68,8 +71,31 @@ class KerasDropout(nn.Module):
         stream = (self.seed, self.rate, self.conversion, x.device)
         mask = _masks(*stream, block * ahead, ahead, drawn, units, x.dtype)[call, :rows]
         self.calls += 1
-        kept: Tensor = _Scaled.apply(x, mask, 1 / (1 - self.rate))  # type: ignore[no-untyped-call]
+        kept: Tensor = _Scaled.apply(x, mask.view(x.shape), 1 / (1 - self.rate))  # type: ignore[no-untyped-call]
         return kept
+
+    def get_extra_state(self) -> Tensor:
+        """The count of calls, for the `state_dict`."""
+        return torch.tensor(self.calls)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Takes it from a `state_dict`."""
+        self.calls = whole("KerasDropout: calls", state, 0)
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        *others: Any,
+    ) -> None:
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, *others
+        )
+        if f"{prefix}_extra_state" in missing_keys:  # weights alone
+            missing_keys.remove(f"{prefix}_extra_state")
 
     def extra_repr(self) -> str:
         """What `print(model)` shows."""

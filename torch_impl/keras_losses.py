@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torch_impl.arguments import whole
+
 __all__ = [
     "binary_crossentropy",
     "binary_crossentropy_from_logits",
@@ -94,8 +96,11 @@ def class_weight_to_sample_weight(labels: Tensor, class_weight: Mapping[int, flo
 
     Returns:
         (N, 1) of the labels' dtype.
+
+    Raises:
+        ValueError: a class is neither 0 nor 1.
     """
     weights = torch.ones_like(labels)
     for label, weight in class_weight.items():
-        weights[labels == label] = weight
+        weights[labels == whole("class_weight: class", label, 0, 1)] = weight
     return weights

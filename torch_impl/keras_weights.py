@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 __all__ = ["KERAS_WEIGHT_MAP", "WeightRow", "load_keras_weights", "to_keras_weights"]
 
@@ -67,7 +67,7 @@ def load_keras_weights(
             is copied.
     """
     _check_map(model, weight_map)
-    parameters = model.state_dict()
+    parameters = _weights(model)
     expected = {row.keras for row in weight_map}
     faults = [f"{name} is missing" for name in sorted(expected - weights.keys())]
     faults += [f"{name} is unexpected" for name in sorted(weights.keys() - expected)]
@@ -111,7 +111,7 @@ def to_keras_weights(
         ValueError: the map names a parameter that the module lacks, or leaves one out.
     """
     _check_map(model, weight_map)
-    parameters = model.state_dict()
+    parameters = _weights(model)
     weights = {}
     for row in weight_map:
         parameter = parameters[row.torch].cpu()
@@ -123,8 +123,17 @@ def to_keras_weights(
 
 
 def _check_map(model: nn.Module, weight_map: Sequence[WeightRow]) -> None:
-    mapped, held = {row.torch for row in weight_map}, model.state_dict().keys()
+    mapped, held = {row.torch for row in weight_map}, _weights(model).keys()
     faults = [f"{name} is not in the module" for name in sorted(mapped - held)]
     faults += [f"{name} is not in the map" for name in sorted(held - mapped)]
     if faults:
-        raise ValueError("the weight map does not fit the module: " + "; ".join(faults))
+        raise ValueError(
+            f"the weight map does not fit the module: {'; '.join(faults)} "
+            "(weight_map= says which weight is which)"
+        )
+
+
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    """Of the `state_dict`; a dropout's count of calls is no weight."""
+    held = model.state_dict().items()
+    return {name: value for name, value in held if not name.endswith("_extra_state")}

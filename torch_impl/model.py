@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from torch_impl.arguments import whole
 from torch_impl.keras_dropout import KerasDropout
 from torch_impl.keras_files.contents import Network
 from torch_impl.keras_random import glorot_uniform, layer_seeds
+from torch_impl.rows import as_tensor
 
 __all__ = ["FraudClassifier", "prior_log_odds"]
 
@@ -67,6 +71,9 @@ class FraudClassifier(nn.Module):
             not finite.
     """
 
+    ends_in_sigmoid: bool = True
+    """`forward` gives logits: `predict` takes their sigmoid."""
+
     keras_network: Network | None = None
     """The chain of layers in the Keras file that the model came from, if it came from one."""
 
@@ -82,11 +89,8 @@ class FraudClassifier(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if in_features < 1 or hidden_units < 1:
-            raise ValueError(
-                f"FraudClassifier: in_features={in_features}, hidden_units={hidden_units}; "
-                "expected both to be at least 1"
-            )
+        in_features = whole("FraudClassifier: in_features", in_features, 1)
+        hidden_units = whole("FraudClassifier: hidden_units", hidden_units, 1)
         if not 0 <= dropout <= 1:
             raise ValueError(f"FraudClassifier: dropout={dropout}; expected a share from 0 to 1")
         if output_bias is not None and not math.isfinite(output_bias):
@@ -130,8 +134,8 @@ class FraudClassifier(nn.Module):
         return logits
 
     @torch.no_grad()
-    def predict_proba(self, x: Tensor) -> Tensor:
-        """Probabilities (N, 1) of fraud for feature rows (N, in_features).
+    def predict_proba(self, x: ArrayLike | Tensor) -> Tensor:
+        """Probabilities (N, 1) of fraud for feature rows (N, in_features), a tensor or array.
 
         As Keras's `predict` it drops no units and tracks no gradient, whatever mode the
         module is in, and leaves the mode alone.
@@ -139,7 +143,8 @@ class FraudClassifier(nn.Module):
         Raises:
             ValueError: the rows have another width.
         """
-        return torch.sigmoid(self.output(self._hidden_activations(x)))
+        rows = x if isinstance(x, Tensor) else as_tensor(x, self.hidden.weight)
+        return torch.sigmoid(self.output(self._hidden_activations(rows)))
 
     def _hidden_activations(self, x: Tensor) -> Tensor:
         if x.ndim < 1 or x.shape[-1] != self.in_features:
@@ -149,6 +154,13 @@ class FraudClassifier(nn.Module):
             )
         activations: Tensor = self.activation(self.hidden(x))
         return activations
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *arguments: Any
+    ) -> None:
+        if not isinstance(self.dropout, KerasDropout):  # has no count of calls to take over
+            state_dict.pop(f"{prefix}dropout._extra_state", None)
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     def extra_repr(self) -> str:
         """What `print(model)` shows besides the layers."""

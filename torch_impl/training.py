@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from torch_impl.arguments import whole
 from torch_impl.callbacks import Callback
-from torch_impl.checkpoint import Checkpoint
+from torch_impl.checkpoint import Checkpoint, digest, optimizer_text
 from torch_impl.keras_adam import KerasAdam
 from torch_impl.keras_losses import (
     binary_crossentropy_from_logits,
@@ -24,7 +25,7 @@ from torch_impl.keras_losses import (
 from torch_impl.keras_metrics import KerasMetrics, metrics_from_sums
 from torch_impl.keras_random import shuffle_permutation
 from torch_impl.native import NativeEpoch
-from torch_impl.rows import Rows, as_tensor, column, pair, table
+from torch_impl.rows import Rows, as_tensor, column, held_out, like_of, table
 
 __all__ = ["History", "evaluate", "fit", "predict"]
 
@@ -61,7 +62,7 @@ def fit(
     *,
     batch_size: int = 32,
     epochs: int = 1,
-    validation_data: tuple[Rows, ArrayLike | Tensor] | Dataset[Any] | None = None,
+    validation_data: tuple[Any, ...] | Dataset[Any] | None = None,
     class_weight: Mapping[int, float] | None = None,
     sample_weight: ArrayLike | Tensor | None = None,
     shuffle: bool = True,
@@ -88,7 +89,8 @@ def fit(
         y: (N, 1) or (N,) labels, 0 or 1; None if `x` is a Dataset.
         batch_size: rows per step; the last step of an epoch takes what is left.
         epochs: passes over the rows.
-        validation_data: (x, y) or a Dataset, evaluated after each epoch.
+        validation_data: (x, y) or a Dataset, evaluated after each epoch; or (x, y, weights),
+            in `val_loss` and not in the metrics.
         class_weight: weight of each class in the loss; not in the metrics.
         sample_weight: (N,) or (N, 1) weight of each row in the loss, instead.
         shuffle: whether rows are permuted, once, as Keras permutes them from `seed`.
@@ -113,58 +115,77 @@ def fit(
     Raises:
         ValueError: shapes do not fit, a label is not 0 or 1, a number of rows or epochs is
             not positive, or both kinds of weights are given.
-        CheckpointError: the checkpoint is damaged, or is of another run.
+        CheckpointError: the checkpoint is damaged, of another run (what differs is named), or
+            another process is writing it.
         NotADirectoryError: the checkpoint's folder is not there.
     """
-    if batch_size < 1 or epochs < 0:
-        raise ValueError(
-            f"fit: batch_size={batch_size}, epochs={epochs}; expected at least 1 and 0"
-        )
-    if steps_per_epoch is not None and steps_per_epoch < 1:
-        raise ValueError(f"fit: steps_per_epoch={steps_per_epoch}; expected at least 1")
+    batch_size = whole("fit: batch_size", batch_size, 1)
+    epochs = whole("fit: epochs", epochs, 0)
+    if steps_per_epoch is not None:
+        steps_per_epoch = whole("fit: steps_per_epoch", steps_per_epoch, 1)
+    if seed is not None:
+        seed = whole("fit: seed", seed, 0, 2**32 - 1)
     if class_weight is not None and sample_weight is not None:
         raise ValueError("fit: class_weight and sample_weight came both; expected one of them")
-    parameter = next(model.parameters())
-    rows, labels = table(x, y, parameter, "fit")
+    like = like_of(model)
+    rows, labels = table(x, y, like, "fit")
     if len(rows) == 0:
         raise ValueError("fit: x has no rows; expected at least 1")
     weights = None
     if class_weight is not None:
         weights = class_weight_to_sample_weight(labels, class_weight)
     elif sample_weight is not None:
-        weights = column(sample_weight, parameter, "fit: sample_weight", len(rows))
-    held_out = None if validation_data is None else pair(validation_data, parameter)
-    if held_out is not None and held_out[0].shape[1] != rows.shape[1]:
+        weights = column(sample_weight, like.numbers, "fit: sample_weight", len(rows))
+    validation = None if validation_data is None else held_out(validation_data, like)
+    if validation is not None and validation[0].shape[1] != rows.shape[1]:
         raise ValueError(
-            f"fit: validation_data: x came as {tuple(held_out[0].shape)}; "
+            f"fit: validation_data: x came as {tuple(validation[0].shape)}; "
             f"expected (N, {rows.shape[1]}) as the rows trained on"
         )
     optimizer = optimizer or KerasAdam(model.parameters())
-    store = None if checkpoint is None else Checkpoint(checkpoint)
-    if shuffle:
-        if seed is None:
-            seed = int(torch.randint(2**32, ()))
-        order = shuffle_permutation(seed, len(rows)).to(rows.device)
-        # One shuffled copy: Keras takes the same permutation in every epoch.
-        rows, labels = rows[order], labels[order]
-        weights = None if weights is None else weights[order]
-    rows = rows.contiguous()
-
-    history, first = History(), 0
+    order_seed = seed
+    if order_seed is None:
+        order_seed = int(torch.randint(2**32, ())) if shuffle else 0
+    history = History()
     for callback in callbacks:
         callback.on_train_begin(model)
-    run = {"batch_size": batch_size, "rows": len(rows), "shuffle": shuffle, "seed": seed}
-    if steps_per_epoch is not None:
-        run["steps_per_epoch"] = steps_per_epoch
-    if store is not None and store.exists():
-        first = store.restore(model, optimizer, callbacks, history, run)
-    with _own_modes(model), _few_threads(model), _bar(range(first, epochs), progress) as bar:
+    with ExitStack() as opened:
+        store = None
+        if checkpoint is not None:
+            store = opened.enter_context(Checkpoint(checkpoint))
+            # What makes it this very run, but for how long it lasts.
+            run: dict[str, Any] = {
+                "batch_size": batch_size,
+                "steps_per_epoch": steps_per_epoch,
+                "shuffle": shuffle,
+                "seed": seed,
+                "order": order_seed,
+                "metrics": metrics,
+                "optimizer": optimizer_text(optimizer),
+                "x": digest(rows),
+                "y": digest(labels),
+                "weight of rows": digest(weights),
+                "validation_data": None if validation is None else [*map(digest, validation)],
+                "dtype": sorted({str(p.dtype) for p in model.parameters()}),
+            }
+            if store.exists():
+                run = store.restore(model, optimizer, callbacks, history, run)
+                order_seed = run["order"]
+        if shuffle:
+            order = shuffle_permutation(order_seed, len(rows)).to(rows.device)
+            # One shuffled copy: Keras takes the same permutation in every epoch.
+            rows, labels = rows[order], labels[order]
+            weights = None if weights is None else weights[order]
+        rows = rows.contiguous()
+        opened.enter_context(_own_modes(model))
+        opened.enter_context(_few_threads(model))
+        bar = opened.enter_context(_bar(range(len(history.epoch), epochs), progress))
         for epoch in bar:
             if any(callback.stop_training for callback in callbacks):
                 break
             # Chosen anew: a callback may have frozen a parameter, or hung a hook on one.
             native = NativeEpoch.create(model, optimizer, rows) if compiled else None
-            epoch_engine = _Eager(model, optimizer) if native is None else _Native(native)
+            epoch_engine = _Eager(model, optimizer) if native is None else _Native(model, native)
             model.train()
             part = _part(epoch, len(rows), batch_size, steps_per_epoch)
             logs = epoch_engine.train(
@@ -174,8 +195,8 @@ def fit(
                 batch_size,
                 metrics,
             )
-            if held_out is not None:
-                measured = epoch_engine.evaluate(*held_out, batch_size, metrics)
+            if validation is not None:
+                measured = epoch_engine.evaluate(*validation, batch_size, metrics)
                 logs |= {f"val_{name}": value for name, value in measured.items()}
             history.append(epoch, logs)
             for callback in callbacks:
@@ -217,25 +238,60 @@ def evaluate(
     Raises:
         ValueError: shapes do not fit or a label is not 0 or 1.
     """
-    return _evaluate(model, *table(x, y, next(model.parameters()), "evaluate"), batch_size, metrics)
+    batch_size = whole("evaluate: batch_size", batch_size, 1)
+    rows, labels = table(x, y, like_of(model), "evaluate")
+    return _evaluate(model, rows, labels, None, batch_size, metrics)
 
 
-def predict(model: nn.Module, x: ArrayLike | Tensor, *, batch_size: int = 8192) -> Tensor:
-    """Probabilities (N, 1) of rows (N, F), without dropout or gradient, as Keras's `predict`.
+def predict(
+    model: nn.Module,
+    x: ArrayLike | Tensor,
+    *,
+    batch_size: int = 8192,
+    from_logits: bool | None = None,
+) -> Tensor:
+    """What Keras's `predict` gives of rows (N, F), (N, units): no dropout, no gradient.
 
     Args:
-        model: gives logits (N, 1).
-        x: an array or tensor.
+        model: a `FraudClassifier` or what `load_keras` gives, alone or at the end of an
+            `nn.Sequential` (behind a `FeatureTransform`, say), which know how they end; or any
+            other module with `from_logits`.
+        x: an array or tensor. A `FeatureTransform` gets float64 rows as they are.
         batch_size: rows at a time.
+        from_logits: whether the module's outputs are logits, and their sigmoid is what is
+            predicted; a module may say so itself in an attribute `ends_in_sigmoid`.
+
+    Raises:
+        ValueError: nothing says what the outputs are.
     """
-    parameter = next(model.parameters())
-    rows = as_tensor(x, parameter)
+    batch_size = whole("predict: batch_size", batch_size, 1)
+    if from_logits is None:
+        from_logits = _ends_in_sigmoid(model)
+    rows = as_tensor(x, like_of(model).rows)
     with _inference(model):
+        # Of no rows too, for the shape of the outputs.
         parts = [
-            torch.sigmoid(model(rows[start : start + batch_size]))
-            for start in range(0, len(rows), batch_size)
+            model(rows[start : start + batch_size])
+            for start in range(0, max(len(rows), 1), batch_size)
         ]
-    return torch.cat(parts) if parts else rows.new_zeros(0, 1)
+        outputs = torch.cat(parts)
+        return torch.sigmoid(outputs) if from_logits else outputs
+
+
+def _ends_in_sigmoid(model: nn.Module) -> bool:
+    """Whether the module leaves a sigmoid out at its end, by what it, or its last part, says."""
+    part: Any = model
+    while not isinstance(getattr(part, "ends_in_sigmoid", None), bool):
+        if isinstance(part, nn.Sequential) and len(part):
+            part = part[-1]
+        elif isinstance(getattr(part, "module", None), nn.Module):  # DistributedDataParallel
+            part = part.module
+        else:
+            raise ValueError(
+                f"predict: {type(part).__name__} does not say what its outputs are; expected "
+                "from_logits=True (logits, whose sigmoid is predicted) or False"
+            )
+    return bool(part.ends_in_sigmoid)
 
 
 class _Eager:
@@ -264,20 +320,20 @@ class _Eager:
             loss_sum += loss.detach().double() * len(y)
             if totals is not None:
                 totals.update(logits, y)
-        return _logs(loss_sum, len(rows), totals, rows.dtype)
+        return _logs(loss_sum, len(rows), totals, labels.dtype)
 
     def evaluate(
-        self, rows: Tensor, labels: Tensor, batch_size: int, metrics: bool
+        self, rows: Tensor, labels: Tensor, weights: Tensor | None, batch_size: int, metrics: bool
     ) -> dict[str, float]:
         """Loss and metrics without dropout."""
-        return _evaluate(self.model, rows, labels, batch_size, metrics)
+        return _evaluate(self.model, rows, labels, weights, batch_size, metrics)
 
 
 class _Native:
     """The same epochs by one call each into compiled code."""
 
-    def __init__(self, native: NativeEpoch) -> None:
-        self.native = native
+    def __init__(self, model: nn.Module, native: NativeEpoch) -> None:
+        self.model, self.native = model, native
 
     def train(
         self, rows: Tensor, labels: Tensor, weights: Tensor | None, batch_size: int, metrics: bool
@@ -287,14 +343,21 @@ class _Native:
         return _native_logs(totals, "weighted_loss", rows, metrics)
 
     def evaluate(
-        self, rows: Tensor, labels: Tensor, batch_size: int, metrics: bool
+        self, rows: Tensor, labels: Tensor, weights: Tensor | None, batch_size: int, metrics: bool
     ) -> dict[str, float]:
         """Loss and metrics without dropout."""
+        if weights is not None:
+            return _evaluate(self.model, rows, labels, weights, batch_size, metrics)
         return _native_logs(self.native.evaluate(rows, labels), "loss", rows, metrics)
 
 
 def _evaluate(
-    model: nn.Module, rows: Tensor, labels: Tensor, batch_size: int, metrics: bool
+    model: nn.Module,
+    rows: Tensor,
+    labels: Tensor,
+    weights: Tensor | None,
+    batch_size: int,
+    metrics: bool,
 ) -> dict[str, float]:
     totals = KerasMetrics(rows.device) if metrics else None
     loss_sum = torch.zeros((), dtype=torch.float64, device=rows.device)
@@ -302,10 +365,13 @@ def _evaluate(
         for start in range(0, len(rows), batch_size):
             y = labels[start : start + batch_size]
             logits = model(rows[start : start + batch_size])
-            loss_sum += binary_crossentropy_from_logits(logits, y).sum(dtype=torch.float64)
+            losses = binary_crossentropy_from_logits(logits, y)
+            if weights is not None:
+                losses = losses * weights[start : start + batch_size]
+            loss_sum += losses.sum(dtype=torch.float64)
             if totals is not None:
                 totals.update(logits, y)
-    return _logs(loss_sum, len(rows), totals, rows.dtype)
+    return _logs(loss_sum, len(rows), totals, labels.dtype)
 
 
 def _logs(

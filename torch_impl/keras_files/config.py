@@ -199,6 +199,8 @@ def _layer(row: dict[str, Any], config: dict[str, Any]) -> Layer:
             raise ValueError(f"{name!r} has the rate {str(rate)[:80]}; expected it in [0, 1]")
         if config.get("noise_shape") is not None:
             raise ValueError(f"{name!r} has a noise_shape, which is not supported")
+        if type(seed) is int and not -(2**63) <= seed < 2**63:
+            raise ValueError(f"{name!r} has a seed of {seed.bit_length()} bits; expected 64")
         return Layer("Dropout", name, rate=float(rate), seed=seed if type(seed) is int else None)
     told = _activation(config.get("activation"))
     if told not in _ACTIVATIONS:

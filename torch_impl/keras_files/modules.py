@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from torch_impl.keras_adam import KerasAdam
@@ -16,6 +17,7 @@ from torch_impl.keras_files.config import network_of
 from torch_impl.keras_files.contents import AdamState, Contents, KerasFileError, Layer, Network
 from torch_impl.keras_weights import WeightRow
 from torch_impl.model import FraudClassifier
+from torch_impl.rows import as_tensor
 
 __all__ = [
     "KerasNetwork",
@@ -67,13 +69,14 @@ class KerasNetwork(nn.Module):
         return y
 
     @torch.no_grad()
-    def predict_proba(self, x: Tensor) -> Tensor:
+    def predict_proba(self, x: ArrayLike | Tensor) -> Tensor:
         """What Keras's `predict` gives: no unit dropped, the last activation applied."""
+        rows = x if isinstance(x, Tensor) else as_tensor(x, next(self.parameters()))
         modes = [(module, module.training) for module in self.modules()]
         try:
             for module, _ in modes:
                 module.training = False
-            y: Tensor = self(x)
+            y: Tensor = self(rows)
         finally:
             for module, training in modes:
                 module.training = training
