@@ -1,7 +1,8 @@
-"""`python -m parity_tests.mutants`: how many small changes to torch_impl the suite would notice.
+"""`python -m parity_tests.mutants`: how many small changes the suite would notice.
 
-mutmut (configured in pyproject.toml) makes the changes and runs the tests that reach them. This
-prints its results by file, and compares the survivors with the explained ones in survivors.json.
+mutmut (configured in pyproject.toml) makes the changes, in torch_impl and in what judges it, and
+runs the tests that reach them. This prints its results by file, and compares the survivors with
+the explained ones in survivors.json.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def results() -> list[Result]:
     from mutmut.stats import status_by_exit_code
 
     found = []
-    for path in sorted((ROOT / "mutants" / "torch_impl").rglob("*.py.meta")):
+    for path in sorted((ROOT / "mutants").rglob("*.py.meta")):
         file = path.relative_to(ROOT / "mutants").as_posix().removesuffix(".meta")
         codes = json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
         found += [

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
-from parity_tests import bounds
+from parity_tests import bounds, keras_process, sigmoid
 from parity_tests.agreement import within
 from parity_tests.keras_process import KerasProcess
 from parity_tests.probes import exact_probe
@@ -491,13 +492,17 @@ def off_by(ulp: float, at: int = 0x3F000000, below: float = 0.0) -> Any:
             p = np.where(z < 0, np.exp(z) / (1 + np.exp(z)), 1 / (1 + np.exp(-z)))
             p = np.where(p < 2.0**-126, below, p).astype(np.float32)
         if ulp:
-            p[logits.view(np.uint32) == at] += np.float32(ulp) * np.spacing(np.float32(0.5))
+            p[logits.view(np.uint32) == at] += np.float32(ulp) * np.spacing(
+                p[logits.view(np.uint32) == at]
+            )
         return p
 
     return sigmoid
 
 
-def test_error_of_a_sigmoid_is_measured_at_every_nth_float() -> None:
+def test_error_of_a_sigmoid_is_measured_at_every_nth_float(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """In ULP of the result; where that is below 2**-126, in units of it; NaN has to be NaN."""
     every = 1 << 20
     for stride in (every, every // 4):
@@ -508,7 +513,71 @@ def test_error_of_a_sigmoid_is_measured_at_every_nth_float() -> None:
     for ulp in (-3, 7):
         assert abs(largest_error(off_by(ulp), every)[0] - abs(ulp)) <= 0.5
         assert largest_error(off_by(ulp, 0x3F000001), every)[0] <= 0.5 + 2.0**-20
-    with pytest.raises(ValueError, match="NaN does not match as such near bit pattern 0x00000000"):
+    monkeypatch.setattr(sigmoid, "_CHUNK", 1 << 10)  # in four parts, the worst in any of them
+    seen: list[np.ndarray] = []
+
+    def watched(logits: np.ndarray) -> np.ndarray:
+        seen.append(logits.view(np.uint32))
+        return off_by(7, 0xBF000000)(logits)
+
+    assert abs(largest_error(watched, every)[0] - 7) <= 0.5
+    assert [part.size for part in seen] == [1 << 10] * 4
+    np.testing.assert_array_equal(np.concatenate(seen), np.arange(0, 1 << 32, every))
+    with pytest.raises(ValueError, match="NaN does not match as such near bit pattern 0x40000000"):
         largest_error(lambda z: np.nan_to_num(off_by(0)(z)), every)
-    with pytest.raises(ValueError, match="NaN does not match"):
+    with pytest.raises(ValueError, match="near bit pattern 0x00000000"):
         largest_error(lambda z: np.where(z == 0, np.nan, off_by(0)(z)), every)
+
+
+def test_the_command_measures_both_libraries_and_prints_what_it_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Keras in its own process, PyTorch here, at as many floats as it is asked for."""
+    asked = []
+
+    class Process:
+        def __enter__(self) -> Process:
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            asked.append("closed")
+
+        def submit(self, function: Any, *args: Any) -> str:
+            asked.append((function.__name__, args))
+            return "a future"
+
+        def wait(self, future: str) -> tuple[float, float]:
+            asked.append(future)
+            return 6.57915, 0.99999
+
+    monkeypatch.setattr(keras_process, "KerasProcess", Process)
+    monkeypatch.setattr("sys.argv", ["sigmoid", "--every", str(1 << 20)])
+    sigmoid.main()
+    assert asked == [("keras_error", (1 << 20,)), "a future", "closed"]
+    ours, theirs = capsys.readouterr().out.splitlines()
+    assert theirs == "Keras: 6.5792 ULP; where the result is below 2**-126: 1.0000 of it"
+    told = re.fullmatch(
+        r"PyTorch: (\S+) ULP; where the result is below 2\*\*-126: (\S+) of it", ours
+    )
+    assert told
+    assert [float(n) for n in told.groups()] == [round(e, 4) for e in torch_error(1 << 20)]
+    monkeypatch.setattr("sys.argv", ["sigmoid"])
+    monkeypatch.setattr(sigmoid, "largest_error", lambda _, stride: (stride, stride))
+    sigmoid.main()
+    assert asked[3] == ("keras_error", (1,))
+    assert capsys.readouterr().out.startswith("PyTorch: 1.0000 ULP")
+    assert torch_error() == (1, 1)
+    for arguments, status, said in (
+        (
+            ["--every", "0"],
+            2,
+            "python -m parity_tests.sigmoid: error: expected --every of at least 1",
+        ),
+        (["--help"], 0, "every N-th (default 1)"),
+        (["--help"], 0, "How far a library's float32 sigmoid lies from the true one"),
+    ):
+        monkeypatch.setattr("sys.argv", ["sigmoid", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            sigmoid.main()
+        assert stopped.value.code == status
+        assert said in "".join(capsys.readouterr())

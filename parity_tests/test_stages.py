@@ -19,6 +19,7 @@ import parity_tests.__main__ as command
 from data import Prepared, prepare, synthetic
 from parity_tests import keras_process, torch_side
 from parity_tests.once import Once
+from parity_tests.probes import exact_probe
 from parity_tests.sigmoid import SIGMOID_ULP
 from parity_tests.stages import WEIGHT_SETS, Comparison
 from parity_tests.test_stage_twins import (
@@ -30,6 +31,7 @@ from parity_tests.test_stage_twins import (
     check_sizes,
     check_twins,
     results,
+    twin,
 )
 from parity_tests.training_pair import torch_fits, torch_steps
 from torch_impl import FraudClassifier, KerasDropout, to_keras_weights
@@ -114,7 +116,38 @@ def truth(prepared: Prepared) -> Comparison:
 def test_every_number_of_every_stage_is_compared(truth: Comparison) -> None:
     """No stage is missing, none is left over; and what answers alike agrees."""
     check_sizes(truth)
-    assert [name for name, result in results(truth).items() if not result.agree] == []
+    for stage, result in results(truth).items():
+        assert result.agree, stage
+        assert result.kind == kind_of(stage), stage
+
+
+def kind_of(stage: str) -> str:
+    """Which kind of agreement is due."""
+    if stage.endswith(("weights copied", "initial weights")) or stage.startswith(
+        ("exact probes", "random numbers")
+    ):
+        return "exact"
+    if ", float64" in stage:
+        return "double"
+    return "rounding" if FIT in stage else "proven"
+
+
+def test_the_part_that_breaks_is_named_where_there_are_several(truth: Comparison) -> None:
+    """The split of a feature, the weight; of exact probes none, which have one."""
+    start = 0
+    for name, split in truth.splits.items():
+        comparison, _ = twin(truth, (STAGES["scaled features"], start + 30))
+        (result,) = comparison.scaled_features()
+        assert (result.worst.part, result.worst.at) == (name, (1, 1))
+        start += split.features.size
+    for stage, at, part in (
+        ("exact probes: logits", 0, ""),
+        ("one step: gradient", 29 * 16, "dense/bias"),
+        ("prior bias: weights copied", 0, "dense/kernel"),
+    ):
+        comparison, _ = twin(truth, (STAGES[stage], at))
+        worst = results(comparison, STAGES[stage].step)[stage].worst
+        assert (worst.part, set(worst.at)) == (part, {0})
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -153,7 +186,8 @@ def test_keras_is_asked_of_the_data_and_the_seed_at_hand(prepared: Prepared) -> 
     assert asked["random.fit_orders"] == [((SEED, len(train.labels), 1, 2048), {})]
     (((weights, *rows), step),) = asked["training.one_step_in_both"]
     assert (weights["dense_1/bias"], step) == (np.float32(prior), {"seed": SEED})
-    assert [array is of for array, of in zip(rows, (train.features, train.labels), strict=True)]
+    np.testing.assert_array_equal(rows[0], train.features)
+    np.testing.assert_array_equal(rows[1], train.labels)
     ((data, fit),) = asked["training.fits"]
     assert data == ()
     given = {"features": train.features, "labels": train.labels}
@@ -165,6 +199,9 @@ def test_keras_is_asked_of_the_data_and_the_seed_at_hand(prepared: Prepared) -> 
         "seed": SEED, "epochs": EPOCHS, "batch_size": 2048, "trace": (), "output_bias": prior,
         "sigmoid_ulp": SIGMOID_ULP,
     }  # fmt: skip
+    (probe_weights, probe_rows), _ = asked["forward.forward_stages"][0]
+    np.testing.assert_array_equal(probe_rows, exact_probe(SEED).features)
+    assert probe_weights.keys() == weights.keys()
     sizes = [len(features) for (_, features), _ in asked["forward.forward_stages"]]
     assert sizes == [512, ROWS, ROWS, ROWS, ROWS, len(test.labels)]
     assert len(asked["model.copy_through"]) == len(WEIGHT_SETS)

@@ -1,6 +1,6 @@
 """Two runs are judged in each of their numbers, by what is due to each, and both as wide as it is.
 
-The runs are made by hand: no framework computes anything here.
+The runs are made by hand; what is judged is computed by no framework.
 """
 
 from __future__ import annotations
@@ -11,10 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from parity_tests import bounds
+from parity_tests import bounds, training_pair
 from parity_tests.agreement import StageResult
 from parity_tests.sigmoid import SIGMOID_ULP
-from parity_tests.training_pair import compare_runs, compare_steps, keras_fits
+from parity_tests.training_pair import (
+    compare_runs,
+    compare_steps,
+    keras_fits,
+    torch_compiled_steps,
+    torch_steps,
+)
+from torch_impl import fit
 
 SHAPES = {
     "dense/kernel": (2, 3),
@@ -68,7 +75,7 @@ def ours() -> dict[str, Any]:
 
 
 def wrong(run: dict[str, Any], part: str, name: str, dtype: str, at: int, ulp: float) -> None:
-    """Moves a number towards zero, by so many ULP of 1; of the velocity its root."""
+    """Makes a number smaller by so many ULP of 1; of the velocity its root."""
     if part == "history":
         series = run[part][name]
         series[at] = float(series[at] - ulp * np.spacing(WIDTHS[dtype](1)))
@@ -361,3 +368,23 @@ def test_keras_is_asked_for_its_runs_with_the_sigmoids_error() -> None:
     assert keras_fits(keras, "features", "labels", seed=3, epochs=2) == "runs"
     assert keras.args == ("training.fits", "features", "labels")
     assert keras.kwargs == {"sigmoid_ulp": SIGMOID_ULP, "seed": 3, "epochs": 2}
+
+
+def test_the_compiled_epoch_takes_the_compiled_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One call of `fit` for each precision, of one batch in order; the other steps take none."""
+    calls: list[dict[str, Any]] = []
+
+    def counted(*args: Any, **options: Any) -> Any:
+        calls.append(options)
+        return fit(*args, **options)
+
+    monkeypatch.setattr(training_pair, "fit", counted)
+    for steps, expected in ((torch_steps, 0), (torch_compiled_steps, 2)):
+        found = steps(WEIGHTS, FEATURES, LABELS, seed=3)
+        assert len(calls) == expected
+        assert list(found) == list(WIDTHS)
+        assert ("gradient" in found["float32"]) == (expected == 0)
+        for dtype, width in WIDTHS.items():
+            assert {a.dtype for a in found[dtype]["weight"].values()} == {np.dtype(width)}
+    for options in calls:
+        assert (options["batch_size"], options["shuffle"], options["metrics"]) == (5, False, False)
