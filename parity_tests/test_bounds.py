@@ -230,7 +230,7 @@ def test_what_may_be_anything_stays_so_in_its_row_alone() -> None:
         (-1.0, 0.5, (0, 0)), (-1.0, 1.0, (0, 0)), (-0.25, 0.5, (0, 0.25)), (0.0, 0.5, (0, 0.5)),
         (0.25, 0.5, (0.25, 0.5)), (1.0, 0.5, (1, 0.5)), (1.0, 0.0, (1, 0)), (1.0, 4.0, (1, 4)),
         (-1.0, INF, (0, INF)), (1.0, INF, (1, INF)), (NAN, 0.5, (NAN, 0.5)),
-        (INF, 0.5, (INF, 0.5)), (-INF, 0.5, (0, 0.5)),
+        (INF, 0.5, (INF, 0.5)), (-INF, 0.5, (0, 0.5)), (INF, INF, (INF, INF)),
     ],
 )  # fmt: skip
 def test_relu_hands_on_what_lies_above_zero(
@@ -262,15 +262,15 @@ def test_sigmoid_carries_both_ends_and_adds_its_own_error(
 
 def test_sigmoid_of_extremes() -> None:
     """0 and 1 to a hair, NaN as such; of what may be anything, nothing is claimed."""
-    z = np.array([-INF, -200.0, 200.0, INF, NAN, 0.0])
-    error = np.array([0, 0, 0, 0, 0, INF])
+    z = np.array([-INF, -200.0, 200.0, INF, NAN, 0.0, INF, -INF])
+    error = np.array([0, 0, 0, 0, 0, INF, INF, INF])
     value, allowance = bounds.sigmoid(bounds.Bounded(z, error))
     np.testing.assert_array_equal(value[[0, 2, 3, 4]], [0, 1, 1, NAN])
     assert (allowance[:2] <= 2.0**-126 * (1 + 2.0**-20)).all()
     assert (allowance[:2] >= 2.0**-126).all()
     one = SIGMOID_ULP * 2.0**-23
     assert ((allowance[2:4] >= one) & (allowance[2:4] <= one * (1 + 2.0**-29))).all()
-    assert np.isposinf(allowance[5])
+    assert np.isposinf(allowance[5:]).all()
 
 
 def test_bounds_of_many_rows_are_those_of_each() -> None:
@@ -422,7 +422,8 @@ def test_bound_of_a_clipped_loss_counts_its_roundings(label: float) -> None:
     assert ((allowance >= counted) & (allowance <= counted * (1 + 2.0**-18))).all()
 
 
-E = math.e
+def amount(logarithm: float) -> float:
+    return math.exp(logarithm) - 0.001
 
 
 @pytest.mark.parametrize(
@@ -430,23 +431,34 @@ E = math.e
     [
         ([-1, 1], 3, None, 3, 68),
         ([-1, 1], -3, None, -3, 68),
+        ([0, 2], 4, None, 3, 68),
         ([-2, 2, -2, 2], 2, None, 1, 40),
-        ([E - 0.001, 1 / E - 0.001], E - 0.001, -1, 1, 172),
+        ([amount(1), amount(-1)], amount(1), -1, 1, 172),
+        ([amount(2), amount(-2)], amount(2), -1, 1, 164),
+        # a mean so large that its rounding is 2**-11 of the deviation, and squared counts too
+        ([2.0**40 - 1, 2.0**40 + 1], 2.0**40 + 1, None, 1, 2.0**43 + 2.0**33 + 20),
+        ([-1, 1], 5, None, 5, 112),  # 108, in steps of 8: an ULP of 5
+        ([-1, 1], -5, None, -5, 112),
         ([-1, 1], 6, None, 5, 0),
         ([-1, 1], -5.5, None, -5, 0),
     ],
-    ids=["three", "minus-three", "four-rows", "logarithm", "clipped", "clipped-below"],
-)
+    ids=[
+        "three", "minus-three", "of-another-mean", "four-rows", "logarithm", "larger-logarithm",
+        "large-mean", "at-the-clip", "at-the-lower-clip", "clipped", "clipped-below",
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("u", [2.0**-24, 2.0**-53], ids=["float32", "float64"])
 def test_bound_of_a_feature_counts_its_roundings(
     train: list[float], row: float, log_column: int | None, value: float, roundings: float, u: float
 ) -> None:
-    """In float64 until the last, which is to float32; measured on the training rows."""
-    raw, fitted = np.array([[row]]), np.array(train)[:, None]
+    """In float64 until the last, which is to float32; of its own column, on the training rows."""
+    # Beside a column of other numbers, which have other bounds.
+    raw, fitted = np.array([[7.0, row]]), np.stack([np.linspace(1, 99, len(train)), train], axis=1)
     found = bounds.standardised(raw, fitted, log_column=log_column, u=u)
-    assert abs(found.value.item() - value) <= 64 * U64
-    expected = roundings * 2.0**-53 + (u * abs(value) if roundings else 0)
-    assert abs(found.allowance.item() - expected) <= 2.0**-24 * expected
+    assert abs(found.value[0, 1] - value) <= 64 * U64
+    carried = roundings * 2.0**-53
+    expected = carried + (u * (abs(value) + carried) if roundings else 0)
+    assert expected * (1 - 2.0**-36) <= found.allowance[0, 1] <= expected * (1 + 2.0**-29)
 
 
 def test_features_are_expected_with_the_training_rows_statistics_and_clip() -> None:
