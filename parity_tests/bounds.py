@@ -91,10 +91,10 @@ def affine(x: Bounded, weight: np.ndarray, bias: np.ndarray) -> Bounded:
 def relu(x: Bounded) -> Bounded:
     """max(x, 0): exact, so that only the inherited allowance counts, and none below zero."""
     value = np.maximum(x.value, 0)  # NaN stays NaN
+    below = np.isfinite(x.value) & (x.value < 0)
     with np.errstate(invalid="ignore"):
-        above = np.maximum(x.value + x.allowance, 0) - value
-        below = value - np.maximum(x.value - x.allowance, 0)
-    allowance = np.where(np.isfinite(x.value), np.maximum(above, below) * _INFLATION, x.allowance)
+        above_zero = np.maximum(x.value + x.allowance, 0)
+    allowance = np.where(below, above_zero, x.allowance) * _INFLATION
     return Bounded(value, allowance)
 
 

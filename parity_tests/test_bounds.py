@@ -206,6 +206,10 @@ def test_affine_claims_nothing_where_order_or_flushing_decides_alone(
     w[:, 1] = weights
     value, allowance = bounds.affine(bounds.exactly(x), w, np.zeros(2, np.float32))
     assert np.isfinite(allowance[1, 1]) == claimed
+    if claimed:  # of the numbers that are finite
+        numbers = np.nan_to_num(np.array(row), posinf=0, neginf=0)
+        _, expected = exactly_affine(numbers, np.zeros(2), w[:, 1], np.zeros(1))
+        assert expected <= Fraction(allowance[1, 1]) <= expected * WIDENED
     assert np.isfinite(allowance[[0, 2], 0]).all()
     with np.errstate(invalid="ignore"):
         np.testing.assert_array_equal(value[1, 1], np.float64(row) @ w[:, 1].astype(float))
@@ -318,6 +322,9 @@ def gradients_of(case: Network) -> dict[str, bounds.Bounded]:
     )
 
 
+SIGMOID_OF = {z: 1 / (1 + math.exp(-z)) for z in (-1.5, -1, -0.5, 0.25, 0.5, 1, 1.5)}
+
+
 # Counted by hand, in roundings of u: a sum of one product is rounded twice, and so on. The logit
 # is 0 in each, where a sigmoid's slope is a quarter; 24 are those of a logit's gradient.
 @pytest.mark.parametrize(
@@ -339,6 +346,16 @@ def gradients_of(case: Network) -> dict[str, bounds.Bounded]:
         ),
         pytest.param(
             Network(1, (1, -1, 1, 0)), (0, 0, 0, 0.5), (2.0**23, 2.0**23, 2, 26.5), id="on-the-edge"
+        ),
+        pytest.param(
+            Network(1, (1, -1, 2, 0), kept=2), (0, 0, 0, 0.5),
+            (2.0**25 + 118, 2.0**25 + 118, 4, 29.5), id="on-the-edge-and-kept",
+        ),
+        pytest.param(  # whose logit may be a quarter either way
+            Network(1, (1, -1, 2.0**20, 0)), (0, 0, 0, 0.5),
+            (SIGMOID_OF[0.25] * 2.0**44, SIGMOID_OF[0.25] * 2.0**44, 4 * SIGMOID_OF[0.25],
+             (SIGMOID_OF[0.25] - 0.5) * 2.0**24 + 24 + 3 * SIGMOID_OF[0.25]),
+            id="on-the-edge-of-a-large-weight",
         ),
         pytest.param(
             Network(1, (1, 4 * 2.0**-24 - 1, 1, 0)), (0.5, 0.5, 2.0**-23, 0.5),
@@ -363,6 +380,24 @@ def test_bound_of_a_gradient_counts_its_roundings(
         assert count - slack <= found.allowance.item() * 2.0**24 <= count + slack, name
 
 
+@pytest.mark.parametrize("logit", [-1, 1])
+def test_bound_of_a_gradient_carries_both_ends_of_its_logit(logit: int) -> None:
+    """Of a logit that may be off by a half, the end where the sigmoid is steeper."""
+    found = gradients_of(Network(2.0**20, (1, 0, 1, logit - 2.0**20)))["dense_1/bias"]
+    p, steep = SIGMOID_OF[logit], SIGMOID_OF[logit / 2]
+    assert abs(found.value.item() - p) <= 2 * U64
+    assert abs(found.allowance.item() - abs(p - steep)) <= 2.0**-18
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_bound_of_a_gradient_that_is_nothing_is_of_underflow_alone(rows: int) -> None:
+    """Each of n products and n sums may end below the smallest normal number."""
+    found = gradients_of(Network(1, (1, 0, 1, 0), kept=0, sample_weight=(1,) * rows))
+    for name in NAMES[:3]:
+        expected = 2 * TINY * (2 * rows + 1)
+        assert expected <= Fraction(found[name].allowance.item()) <= expected * WIDENED
+
+
 BETA1, BETA2 = float(np.float32(0.9)), float(np.float32(0.999))  # as float32 holds them
 # lr √(1 - β₂) (1 - 0.9) / ((1 - β₁) √(1 - 0.999)): a step where ε is nothing
 STEP = 1e-3 * math.sqrt(1 - BETA2) / (1 - BETA1) * 0.1 / math.sqrt(1 - 0.999)
@@ -373,6 +408,7 @@ ROOT = 1e-7 / math.sqrt(1 - 0.999)
 @pytest.mark.parametrize(
     ("g", "error", "step", "carried"),
     [
+        (0.0, 0.0, 0.0, 0.0),
         (ROOT, 0.0, STEP / 2, 0.0),
         (-ROOT, 0.0, -STEP / 2, 0.0),
         (0.0, ROOT, 0.0, STEP / 2),
@@ -397,15 +433,15 @@ def test_bound_of_adams_first_step_is_its_value_at_both_ends(
         ),
         "weight": (weight - step, carried + 12 * u * moved + u * (abs(weight) + moved)),
     }
+    scale = {"momentum": size, "velocity": 0.001 * size**2, "weight": moved}
     gradient = bounds.Bounded(np.array([g]), np.array([error]))
     found = bounds.first_adam_step(np.array([weight]), gradient)
     faster = bounds.first_adam_step(np.array([weight]), gradient, lr=4e-3)["weight"]
     assert list(found) == list(expected)
     for name, (value, allowance) in expected.items():
         assert abs(found[name].value[0] - value) <= 2.0**-44 * abs(value)
-        assert abs(found[name].allowance[0] - allowance) <= 2.0**-16 * u * (size + moved) + (
-            2.0**-40 * allowance
-        ), name
+        slack = 2.0**-16 * u * scale[name] + 2.0**-44 * (allowance + moved * (name == "weight"))
+        assert abs(found[name].allowance[0] - allowance) <= slack, name
     assert abs(faster.value[0] - (weight - 4 * step)) <= 2.0**-44 * abs(weight - 4 * step)
 
 

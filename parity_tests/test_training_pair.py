@@ -19,6 +19,7 @@ from parity_tests.training_pair import (
     compare_steps,
     keras_fits,
     torch_compiled_steps,
+    torch_fits,
     torch_steps,
 )
 from torch_impl import fit
@@ -389,3 +390,31 @@ def test_the_compiled_epoch_takes_the_compiled_steps(monkeypatch: pytest.MonkeyP
     for options in calls:
         assert options["batch_size"] == 5
         assert [options[name] for name in ("shuffle", "metrics", "progress")] == [False] * 3
+
+
+def test_a_run_of_ours_has_the_form_of_keras(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In both precisions from the same start, compiled unless it is asked otherwise."""
+    calls: list[dict[str, Any]] = []
+
+    def counted(*args: Any, **options: Any) -> Any:
+        calls.append(options)
+        return fit(*args, **options)
+
+    monkeypatch.setattr(training_pair, "fit", counted)
+    options = {"seed": 3, "epochs": 2, "batch_size": 2, "metrics": False, "hidden_units": 3}
+    runs = torch_fits(FEATURES, LABELS, trace=(1, 4), **options)
+    for dtype, width in WIDTHS.items():
+        run = runs[dtype]
+        assert list(run) == [
+            "history", "epoch", "initial", "trace", "final", "momentum", "velocity", "iterations"
+        ]  # fmt: skip
+        assert (run["epoch"], run["iterations"], list(run["history"])) == ([0, 1], 6, ["loss"])
+        assert len(run["trace"]) == 2
+        for part in ("initial", "final", "momentum", "velocity"):
+            assert {name: array.shape for name, array in run[part].items()} == SHAPES
+            held = np.float32 if part == "initial" else width
+            assert {array.dtype for array in run[part].values()} == {np.dtype(held)}
+    torch_fits(FEATURES, LABELS, seed=3, compiled=False)
+    assert [call["compiled"] for call in calls] == [True, True, False, False]
+    assert [call["batch_size"] for call in calls] == [2, 2, 2048, 2048]
+    assert all(call["progress"] is False for call in calls)
