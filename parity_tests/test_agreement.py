@@ -185,6 +185,7 @@ def test_how_far_rounding_took_keras_is_counted_in_ulp_of_float32() -> None:
         off[at] += np.float32(6 * 2**-22)  # an ULP of 3 is 2**-22
         assert ulp_off(off, wide) == 6
     assert ulp_off(f32(1, np.nan), np.array([1, np.nan])) == 0
+    assert ulp_off(f32(), np.array([])) == 0
     assert np.isnan(ulp_off(f32(1, np.nan), np.array([1.0, 2.0])))
     assert np.isnan(ulp_off(f32(1, 2), np.array([1.0, np.inf])))
     assert np.isnan(ulp_off(f32(1, 2), np.array([1.0])))
@@ -266,6 +267,35 @@ def test_exact_sees_the_least_difference(one: Any, other: Any, ulp: int) -> None
     assert exact("s", ours, ours.copy()).agree
 
 
+@pytest.mark.parametrize(
+    ("ours", "said"),
+    [
+        (np.float32(1 - 2.0**-24), "PyTorch 0.99999994, Keras 1"),
+        (np.float64(1 + 2.0**-52), "PyTorch 1.0000000000000002, Keras 1"),
+        (np.int64(2), "PyTorch 2, Keras 1"),
+    ],
+)
+def test_a_break_is_told_with_its_place_and_both_numbers(ours: Any, said: str) -> None:
+    """By as many digits as tell any two of the dtype apart, and no more."""
+    pair = np.full((2, 3), ours), np.ones((2, 3), ours.dtype)
+    pair[0][:, :2] = 1
+    told = f"at [0, 2]: {said}; expected the same bits (2 of 6 elements)"
+    assert str(exact("s", *pair).worst) == exact("s", *pair).detail == told
+    assert merged("s", [exact("a", *pair)]).detail == f"a {told}"
+
+
+def test_of_several_numbers_that_break_the_worst_is_told() -> None:
+    """Not the first."""
+    theirs = np.zeros(4, np.float32)
+    theirs[3] = 1
+    ours = theirs + np.float32([1, 0, 3, 2])
+    for result in (
+        within("s", "proven", ours, theirs, theirs.astype(float), np.array([0.5, 1, 0.5, 1])),
+        no_farther("s", "rounding", ours, theirs, 1.0, 1),
+    ):
+        assert (result.worst.at, result.worst.broken) == ((2,), 3)
+
+
 def test_equal_numbers_are_equal_bits_but_for_zeros_and_nan() -> None:
     """-0 equals 0, NaN equals NaN, of other bits too; nothing at all agrees."""
     bits = np.array([0x80000000, 0x7FC00001, 0x7F800000], np.uint32)
@@ -291,7 +321,8 @@ def test_an_infinite_allowance_frees_its_number_alone() -> None:
     for anything in (np.nan, np.inf, -3.0):
         free = right.copy()
         free[0] = anything
-        assert within("s", "proven", free, right, reference, allowance).agree
+        result = within("s", "proven", free, right, reference, allowance)
+        assert (result.agree, result.allowance_used) == (True, 0)
         for at, wrong in ((1, -np.inf), (1, 5.0), (2, 5.0), (2, np.inf), (3, np.nan), (3, 2.75)):
             broken = free.copy()
             broken[at] = wrong
@@ -376,7 +407,8 @@ def test_the_ulp_of_two_runs_is_that_of_keras_largest_number(kind: str, dtype: t
 def test_two_runs_are_no_number_in_the_same_places(kind: str, dtype: type) -> None:
     """And of the same kind; beside that place the rest is compared."""
     theirs = np.array([1, np.nan, np.inf, -np.inf, 2], dtype)
-    assert no_farther("s", kind, theirs.copy(), theirs, 0.0, 1).agree
+    result = no_farther("s", kind, theirs.copy(), theirs, 0.0, 1)
+    assert (result.agree, result.allowance_used) == (True, 0)
     for at, wrong in (
         (1, 1.0),
         (1, np.inf),
