@@ -149,16 +149,22 @@ def exactly_affine(
 
 @pytest.mark.parametrize("inputs", [1, 2, 3, 29])
 @pytest.mark.parametrize("error", [0.0, 2.0**-20, 0.5], ids=["exact", "rounded", "unsure"])
-@pytest.mark.parametrize("scale", [1.0, 2.0**-75], ids=["ordinary", "that-underflow"])
-def test_affine_bound_is_the_theorems(inputs: int, error: float, scale: float) -> None:
+@pytest.mark.parametrize(
+    "scales",
+    [(1.0, 1.0), (2.0**-75, 2.0**-75), (2.0**20, 2.0**-130), (2.0**-130, 2.0**20)],
+    ids=["ordinary", "underflow", "weights-underflow", "rows-underflow"],
+)
+def test_affine_bound_is_the_theorems(
+    inputs: int, error: float, scales: tuple[float, float]
+) -> None:
     """In rational numbers: not below it, and not above it by more than its own rounding."""
-    x, w, b = scale * drawn(5, 20, inputs), np.float32(scale) * drawn(6, inputs, 4), drawn(7, 4)
-    errors = error * np.abs(drawn(8, 20, inputs)).astype(float)
-    found = bounds.affine(bounds.Bounded(x.astype(float), errors), w, b * np.float32(scale) ** 2)
+    x, w = (np.float32(scale) * drawn(5 + i, *((20, inputs), (inputs, 4))[i])
+            for i, scale in enumerate(scales))  # fmt: skip
+    b = np.float32(scales[0] * scales[1]) * drawn(7, 4)
+    errors = scales[0] * error * np.abs(drawn(8, 20, inputs)).astype(float)
+    found = bounds.affine(bounds.Bounded(x.astype(float), errors), w, b)
     for row, column in ((0, 0), (7, 3), (19, 2)):
-        value, allowance = exactly_affine(
-            x[row], errors[row], w[:, column], b[column : column + 1] * np.float32(scale) ** 2
-        )
+        value, allowance = exactly_affine(x[row], errors[row], w[:, column], b[column : column + 1])
         assert allowance <= Fraction(found.allowance[row, column]) <= allowance * WIDENED
         assert abs(value - Fraction(found.value[row, column])) <= allowance * Fraction(1, 2**20)
 
@@ -184,7 +190,7 @@ MAX32 = 2.0**128 - 2.0**104
     ("row", "weights", "claimed"),
     [
         ([1000, 1000], [1e30, 1e30], True),
-        ([MAX32 * (1 - 4.1 * 2**-24), 0], [1, 0], True),
+        ([MAX32 * (1 - 3.1 * 2**-24), 0], [1, 0], True),
         ([MAX32 * (1 - 2.9 * 2**-24), 0], [1, 0], False),
         ([MAX32 / 2, -MAX32 / 2], [1, 1], False),
         ([INF, 1], [1, 1], True),
@@ -490,7 +496,8 @@ def test_bound_of_a_feature_counts_its_roundings(
     """In float64 until the last, which is to float32; of its own column, on the training rows."""
     # Beside a column of other numbers, which have other bounds.
     raw, fitted = np.array([[7.0, row]]), np.stack([np.linspace(1, 99, len(train)), train], axis=1)
-    found = bounds.standardised(raw, fitted, log_column=log_column, u=u)
+    logged = 0 if log_column is None else log_column
+    found = bounds.standardised(raw, fitted, log_column=logged, u=u)
     assert abs(found.value[0, 1] - value) <= 64 * U64
     carried = roundings * 2.0**-53
     expected = carried + (u * (abs(value) + carried) if roundings else 0)

@@ -135,6 +135,7 @@ def kind_of(stage: str) -> str:
 def test_the_part_that_breaks_is_named_where_there_are_several(truth: Comparison) -> None:
     """The split of a feature, the weight; of exact probes none, which have one."""
     start = 0
+    assert list(truth.splits) == ["train", "validation", "test"]
     for name, split in truth.splits.items():
         comparison, _ = twin(truth, (STAGES["scaled features"], start + 30))
         (result,) = comparison.scaled_features()
