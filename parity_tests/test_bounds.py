@@ -240,7 +240,8 @@ def test_what_may_be_anything_stays_so_in_its_row_alone() -> None:
         (-1.0, 0.5, (0, 0)), (-1.0, 1.0, (0, 0)), (-0.25, 0.5, (0, 0.25)), (0.0, 0.5, (0, 0.5)),
         (0.25, 0.5, (0.25, 0.5)), (1.0, 0.5, (1, 0.5)), (1.0, 0.0, (1, 0)), (1.0, 4.0, (1, 4)),
         (-1.0, INF, (0, INF)), (1.0, INF, (1, INF)), (NAN, 0.5, (NAN, 0.5)),
-        (INF, 0.5, (INF, 0.5)), (-INF, 0.5, (0, 0.5)), (INF, INF, (INF, INF)), (-INF, INF, (0, INF)),
+        (INF, 0.5, (INF, 0.5)), (-INF, 0.5, (0, 0.5)), (INF, INF, (INF, INF)),
+        (-INF, INF, (0, INF)),
     ],
 )  # fmt: skip
 def test_relu_hands_on_what_lies_above_zero(
