@@ -483,6 +483,7 @@ def test_a_run_without_a_seed_is_continued_in_its_own_order(tmp_path: Path) -> N
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_two_runs_on_one_checkpoint_refuse_each_other(tmp_path: Path) -> None:
     """The second gets one line, and the first goes on; afterwards it is free."""
     path = tmp_path / "run.safetensors"
