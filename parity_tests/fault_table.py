@@ -449,7 +449,7 @@ FAULTS = (
     Change("compiled: a build is named without its processor", _NATIVE, "repr((command, _processor()))", 'repr((command, ""))', _NAMED),
     Change("compiled: a build is named without its flags and compiler", _NATIVE, "repr((command, _processor()))", "repr((shape, _processor()))", _NAMED),
     Change("compiled: a build is named without its dtype", _NATIVE, "repr((command, _processor()))", "repr((command[:-1], _processor()))", _NAMED),
-    Change("compiled: a build is made anew in every process", _NATIVE, "if not target.exists():", "if True:", _NAMED),
+    Change("compiled: a build is made anew in every process", _NATIVE, "_kept(folder, key) or _compiled(", "_compiled(", _NAMED),
     # whatever people bring
     Change("a sigmoid on every prediction", _TRAINING, "return torch.sigmoid(outputs) if from_logits else outputs", "return torch.sigmoid(outputs)"),
     Change("a linear end taken for logits", "torch_impl/keras_files/modules.py", "self.ends_in_sigmoid = bool(ends) and isinstance(ends[0][-1], nn.Sigmoid)", "self.ends_in_sigmoid = True"),
@@ -588,6 +588,10 @@ FAULTS = (
     Change("live tests are left out and nobody is told", "parity_tests/conftest.py", "elif _fault(session.config) and not session.exitstatus:", "elif False:", ("test_selection.py::test_a_run_that_loses_its_live_tests_fails",), live=True),
     Change("tests that ask Keras are not known as such", "parity_tests/selection.py", 'return "keras" in fixtures or "keras" in markers', 'return "keras" in markers'),
     Change("lost live tests are no fault of a part", "parity_tests/selection.py", "    if lost:\n", "    if lost and whole:\n"),
+    Change("a damaged build is loaded", _NATIVE, "if path.name == _name(key, path.read_bytes()):", "if True:", ("test_compiled_epoch.py::test_a_damaged_build_is_made_again",)),
+    Change("a build from a folder that others may write to", _NATIVE, " and not status.st_mode & 0o022", "", ("test_compiled_epoch.py::test_builds_are_kept_where_nobody_else_can_write",)),
+    Change("a build from a folder that a link leads to", _NATIVE, "status = folder.lstat()", "status = folder.stat()", ("test_compiled_epoch.py::test_builds_are_kept_where_nobody_else_can_write",)),
+    Change("compiled: autocast is not noticed", _NATIVE, '            and not torch.is_autocast_enabled("cpu")\n', "", ("test_native_epoch.py",)),
 )  # fmt: skip
 
 HARMLESS = (

@@ -75,6 +75,7 @@ OTHER: dict[str, Callable[[], NativeEpoch | None]] = {
     "another-output": lambda: created(lambda m, _: setattr(m, "output", _Doubled(8, 1))),
     "a-hook": lambda: created(lambda m, _: m.hidden.register_forward_hook(lambda *_: None)),
     "a-hook-before": lambda: created(lambda m, _: m.register_forward_pre_hook(lambda *_: None)),
+    "autocast": lambda: torch.autocast("cpu")(created)(),
     "another-optimizer": lambda: NativeEpoch.create(
         (model := classifier()), torch.optim.Adam(model.parameters()), torch.from_numpy(X)
     ),

@@ -11,6 +11,7 @@ import hashlib
 import math
 import os
 import platform
+import stat
 import subprocess
 import sys
 import tempfile
@@ -92,6 +93,7 @@ class NativeEpoch:
             and len({int(optimizer.state_of(p)["step"]) for p in parameters}) == 1
             and (type(model.activation), type(model.hidden)) == (nn.ReLU, nn.Linear)
             and type(model.output) is nn.Linear
+            and not torch.is_autocast_enabled("cpu")
             and not _altered(model, optimizer)
         )
         if not plain:
@@ -223,19 +225,9 @@ def _build(features: int, hidden_units: int, real: str) -> ctypes.CDLL | None:
     command = [os.environ.get("CXX", "c++"), *_FLAGS, *shape]
     source = _SOURCE.read_bytes()
     key = hashlib.sha256(source + repr((command, _processor())).encode()).hexdigest()[:16]
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(cache) / "torch_impl"
-    target = folder / f"epoch-{key}.so"
     try:
-        if not target.exists():
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with tempfile.TemporaryDirectory(dir=folder) as scratch:
-                built = Path(scratch) / "epoch.so"
-                subprocess.run(
-                    [*command, str(_SOURCE), "-o", str(built)], check=True, capture_output=True
-                )
-                built.replace(target)  # atomically: another process may be building it too
-        return ctypes.CDLL(str(target))
+        folder = _cache_folder()
+        return ctypes.CDLL(str(_kept(folder, key) or _compiled(command, folder, key)))
     except (OSError, subprocess.CalledProcessError) as error:
         warnings.warn(
             f"fit runs its slower eager path: the compiled one could not be built with "
@@ -244,6 +236,49 @@ def _build(features: int, hidden_units: int, real: str) -> ctypes.CDLL | None:
             stacklevel=2,
         )
         return None
+
+
+def _kept(folder: Path, key: str) -> Path | None:
+    """A build whose content is the one that its name tells; others are taken away."""
+    for path in folder.glob(f"epoch-{key}-*.so"):
+        if path.name == _name(key, path.read_bytes()):
+            return path
+        path.unlink(missing_ok=True)
+    return None
+
+
+def _compiled(command: list[str], folder: Path, key: str) -> Path:
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        built = Path(scratch) / "epoch.so"
+        subprocess.run([*command, str(_SOURCE), "-o", str(built)], check=True, capture_output=True)
+        target = folder / _name(key, built.read_bytes())
+        built.replace(target)  # atomically: another process may be building it too
+    return target
+
+
+def _name(key: str, content: bytes) -> str:
+    return f"epoch-{key}-{hashlib.sha256(content).hexdigest()[:16]}.so"
+
+
+def _cache_folder() -> Path:
+    """The user's cache if nobody else can write there, or a folder of this process alone."""
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torch_impl"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        status = folder.lstat()
+        ours = not hasattr(os, "geteuid") or (
+            status.st_uid == os.geteuid() and not status.st_mode & 0o022
+        )
+        if ours and stat.S_ISDIR(status.st_mode) and os.access(folder, os.W_OK):
+            return folder
+    except (OSError, RuntimeError):  # no home folder, or one that takes nothing
+        pass
+    return Path(_own_folder().name)
+
+
+@cache
+def _own_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="torch_impl-")
 
 
 def _processor() -> str:
