@@ -470,6 +470,18 @@ def test_a_checkpoint_continues_its_very_run_alone(case: str, tmp_path: Path) ->
     a_run(path, 2)
 
 
+def test_the_seed_of_a_dropout_within_other_modules_is_part_of_the_run(tmp_path: Path) -> None:
+    """However deep it is."""
+    path = tmp_path / "run.safetensors"
+
+    def nested(seed: int) -> nn.Module:
+        return nn.Sequential(nn.Sequential(FraudClassifier(seed=seed)))
+
+    run_of(nested(1), path, 1)
+    with pytest.raises(CheckpointError, match="the model had another dropout seed"):
+        run_of(nested(9), path, 2)
+
+
 def test_a_run_without_a_seed_is_continued_in_its_own_order(tmp_path: Path) -> None:
     """Which the checkpoint keeps: the rest of the run is what it would have been."""
     path, straight = tmp_path / "run.safetensors", tmp_path / "straight.safetensors"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -264,7 +265,7 @@ def test_a_missing_package_is_told_with_its_cure(
     monkeypatch.setitem(sys.modules, "h5py", None)
     status, out, error = spoken(INPUTS["legacy .h5"], "x.h5")
     assert (status, out) == (2, [])
-    assert error == ["error: h5py is not installed; pip install 'keras-torch-fraud-parity[files]'"]
+    assert error == ["error: h5py is not installed: pip install h5py"]
 
 
 def test_help_says_what_each_argument_is(spoken: Spoken) -> None:
@@ -307,3 +308,53 @@ def test_the_commands_are_listed_with_what_they_do(capsys: pytest.CaptureFixture
         main([])
     assert usage_exit.value.code == 2
     assert "the following arguments are required: COMMAND" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437", "utf-8"])
+def test_a_terminal_of_any_encoding_is_told(encoding: str, tmp_path: Path) -> None:
+    """What it cannot show is a question mark; the file is written and the status says so."""
+    out = tmp_path / "größe→.safetensors"
+    answer = subprocess.run(
+        [sys.executable, "-m", "torch_impl", "convert", str(INPUTS[".keras"]), str(out)],
+        cwd=ROOT, capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+    assert (answer.returncode, answer.stderr) == (0, b"")
+    assert b"second" in answer.stdout
+    assert "größe→".encode(encoding, errors="replace") in answer.stdout
+    assert out.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["/dev/full", "a closed pipe"])
+def test_where_nothing_can_be_told_the_file_is_written_all_the_same(
+    where: str, tmp_path: Path
+) -> None:
+    """A full disk behind the output, or nobody who reads it: status 0, and no traceback."""
+    out = tmp_path / "x.safetensors"
+    if where == "/dev/full":
+        stdout = os.open(where, os.O_WRONLY)
+    else:
+        reader, stdout = os.pipe()
+        os.close(reader)
+    answer = subprocess.run(
+        [sys.executable, "-m", "torch_impl", "convert", str(INPUTS[".keras"]), str(out)],
+        cwd=ROOT, stdout=stdout, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    os.close(stdout)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert out.exists()
+
+
+def test_without_rich_the_same_is_told_in_plain_lines(
+    spoken: Spoken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Layers, kinds, shapes, dtypes, Adam and notes."""
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    status, out, error = spoken(str(INPUTS[".keras"]), str(tmp_path / "x.safetensors"))
+    assert (status, error) == (0, [])
+    assert out[0].startswith(".keras, written by Keras 3.15.1 → ")
+    assert any(
+        line.startswith("first  Dense") and "kernel, bias  (5, 4), (4,)" in line for line in out
+    )
+    assert any(line.startswith("Adam after 3 steps, learning rate 0.003") for line in out)

@@ -6,7 +6,10 @@ import copy
 import io
 import math
 import pickle
+import warnings
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +19,14 @@ from torch import nn
 from parity_tests import bounds
 from parity_tests.probes import exact_probe
 from parity_tests.torch_side import classifier
-from torch_impl import FraudClassifier, KerasDropout, prior_log_odds
+from torch_impl import (
+    FeatureTransform,
+    FraudClassifier,
+    KerasDropout,
+    KerasNetwork,
+    prior_log_odds,
+)
+from torch_impl.keras_files.contents import Layer, Network
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
@@ -260,3 +270,39 @@ def test_model_says_what_it_is() -> None:
     text = repr(FraudClassifier(dropout=0.25, output_bias=-6.35935934))
     for part in ("in_features=29", "out_features=16", "p=0.25", "-6.35935934"):
         assert part in text
+
+
+@pytest.mark.parametrize("kind", ["seeded", "plain", "transform", "loaded"])
+def test_what_torchscript_cannot_take_says_what_can(kind: str, tmp_path: Path) -> None:
+    """Alone and inside another module; what it names works."""
+    rows = torch.zeros(3, 29)
+    models: dict[str, nn.Module] = {
+        "seeded": FraudClassifier(seed=1),
+        "plain": FraudClassifier(),
+        "transform": FeatureTransform([0.0] * 29, [1.0] * 29),
+        "loaded": KerasNetwork(Network(29, (Layer("Dense", "a", 2),))),
+    }
+    model = models[kind]
+    for whole in (model, nn.Sequential(nn.Identity(), model)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch's, of its own jit
+            with pytest.raises(RuntimeError, match=r"jit\.script does not take it; torch\.export"):
+                torch.jit.script(whole)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(model.eval(), rows)
+    assert torch.equal(traced(rows), model(rows))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("export", [torch.export.export, torch.jit.trace])
+def test_a_seeded_model_is_exported_in_eval_mode_alone(export: Callable[..., Any]) -> None:
+    """In training no exported program could count its calls."""
+    model, rows = FraudClassifier(seed=1).train(), torch.zeros(3, 29)
+    given = (rows,) if export is torch.export.export else rows
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(RuntimeError, match=r"export model\.eval\(\)"):
+            export(model, given)
+        assert export(model.eval(), given) is not None
+    assert model.dropout.calls == 0

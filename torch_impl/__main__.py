@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from torch_impl.keras_files.api import read_keras, read_network
 from torch_impl.keras_files.contents import Contents, Layer
@@ -62,10 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:  # a KerasFileError is one too
         return _fail(str(error))
     except ModuleNotFoundError as error:
-        return _fail(
-            f"{error.name} is not installed; pip install 'keras-torch-fraud-parity[files]'"
-        )
-    _summarise(contents, options.output)
+        return _fail(f"{error.name} is not installed: pip install {error.name}")
+    try:
+        _show(_summary(contents, options.output))
+    except (OSError, SystemExit):  # rich exits where nobody reads on
+        # Nobody does, or the disk is full: the file is written all the same.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (what is left is flushed at the end)
     return 0
 
 
@@ -74,39 +79,60 @@ def _fail(message: str) -> int:
     return 2
 
 
-def _summarise(contents: Contents, output: str) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+class _Summary(NamedTuple):
+    title: str
+    rows: list[tuple[str, str, str, str, str]]
+    """Layer, kind, and a line for each of its weights: name, shape and dtype."""
+    remarks: list[str]
 
-    console = Console()
+
+def _summary(contents: Contents, output: str) -> _Summary:
     version = f", written by Keras {contents.keras_version}" if contents.keras_version else ""
-    console.print(escape(f"{contents.format}{version} → {output}"), highlight=False)
-    table = Table(box=None, pad_edge=False)
-    for heading in ("layer", "kind", "weights", "shape", "dtype"):
-        table.add_column(heading, overflow="fold")
     layers = [] if contents.network is None else list(contents.network.layers)
-    rows = [(layer.name, _kind(layer)) for layer in layers] or [
+    kinds = [(layer.name, _kind(layer)) for layer in layers] or [
         (name, "Dense") for name in dict.fromkeys(n.rpartition("/")[0] for n in contents.weights)
     ]
-    for name, kind in rows:
+    rows = []
+    for name, kind in kinds:
         own = {n: t for n, t in contents.weights.items() if n.rpartition("/")[0] == name}
-        table.add_row(
-            escape(name),
+        rows.append((
+            name,
             kind,
             "\n".join(n.rpartition("/")[2] for n in own),
             "\n".join(str(tuple(t.shape)) for t in own.values()),
             "\n".join(str(t.dtype).removeprefix("torch.") for t in own.values()),
-        )
-    console.print(table)
+        ))  # fmt: skip
+    remarks = []
     if contents.optimizer is not None:
-        console.print(
-            f"Adam after {contents.optimizer.iterations:,} steps, "
-            f"learning rate {contents.optimizer.learning_rate:.6g}",
-            highlight=False,
-        )
-    for note in (*contents.notes, *contents.optimizer_notes):
-        console.print(escape(f"Note: {note}"), highlight=False)
+        steps, rate = contents.optimizer.iterations, contents.optimizer.learning_rate
+        remarks = [f"Adam after {steps:,} steps, learning rate {rate:.6g}"]
+    remarks += [f"Note: {note}" for note in (*contents.notes, *contents.optimizer_notes)]
+    return _Summary(f"{contents.format}{version} → {output}", rows, remarks)
+
+
+def _show(summary: _Summary) -> None:
+    """Prints it, as a table where rich is there; what the terminal cannot show becomes `?`."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        from rich.console import Console
+        from rich.markup import escape
+        from rich.table import Table
+    except ModuleNotFoundError:
+        cells = ["  ".join(cell.replace("\n", ", ") for cell in row) for row in summary.rows]
+        print(summary.title, *cells, *summary.remarks, sep="\n", flush=True)
+        return
+    console = Console()
+    console.print(escape(summary.title), highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("layer", "kind", "weights", "shape", "dtype"):
+        table.add_column(heading, overflow="fold")
+    for name, *cells in summary.rows:
+        table.add_row(escape(name), *cells)
+    console.print(table)
+    for remark in summary.remarks:
+        console.print(escape(remark), highlight=False)
+    sys.stdout.flush()
 
 
 def _kind(layer: Layer) -> str:

@@ -15,6 +15,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from torch_impl.scripting import Unscriptable
+
 __all__ = ["FeatureTransform"]
 
 
@@ -23,7 +25,7 @@ class _FittedScaler(Protocol):
     scale_: Any
 
 
-class FeatureTransform(nn.Module):
+class FeatureTransform(Unscriptable, nn.Module):
     """Raw rows to the features that the network takes.
 
     Computes in float64, as pandas and scikit-learn do, and rounds once, to the dtype that

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from torch_impl.arguments import whole
 from torch_impl.keras_random import Conversion, dropout_masks
+from torch_impl.scripting import Unscriptable
 
 __all__ = ["KerasDropout"]
 
 
-class KerasDropout(nn.Module):
+class KerasDropout(Unscriptable, nn.Module):
     """`keras.layers.Dropout(rate, seed=seed)`: the same units, bit for bit.
 
     Differs from `nn.Dropout` in where the mask comes from alone: a unit's fate is a function
@@ -53,6 +54,11 @@ class KerasDropout(nn.Module):
             return x
         if self.rate == 1:  # Keras draws nothing then, and does not count the call
             return torch.zeros_like(x)
+        if torch.jit.is_tracing() or _is_exporting():  # type: ignore[attr-defined, no-untyped-call]
+            raise RuntimeError(
+                "KerasDropout: which units it drops depends on how often it was called, which no "
+                "exported program counts; export model.eval()"
+            )
         if torch.compiler.is_compiling():
             # torch.compile would take the count of calls for a constant and compile anew at
             # every step. The decorator form of this would import the compiler with the
@@ -100,6 +106,10 @@ class KerasDropout(nn.Module):
     def extra_repr(self) -> str:
         """What `print(model)` shows."""
         return f"rate={self.rate}, seed={self.seed}"
+
+
+# Since torch 2.7.
+_is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
 
 
 class _Scaled(torch.autograd.Function):

@@ -22,6 +22,7 @@ from torch_impl.keras_dropout import KerasDropout
 from torch_impl.keras_files.contents import Network
 from torch_impl.keras_random import glorot_uniform, layer_seeds
 from torch_impl.rows import as_tensor
+from torch_impl.scripting import Unscriptable
 
 __all__ = ["FraudClassifier", "prior_log_odds"]
 
@@ -47,7 +48,7 @@ def prior_log_odds(positives: int, negatives: int) -> float:
     return math.log(positives / negatives)
 
 
-class FraudClassifier(nn.Module):
+class FraudClassifier(Unscriptable, nn.Module):
     """Dense, ReLU → Dropout → Dense 1, with logits out.
 
     Weights start as in Keras: Glorot-uniform kernels, a zero hidden bias, and

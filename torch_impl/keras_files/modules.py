@@ -18,6 +18,7 @@ from torch_impl.keras_files.contents import AdamState, Contents, KerasFileError,
 from torch_impl.keras_weights import WeightRow
 from torch_impl.model import FraudClassifier
 from torch_impl.rows import as_tensor
+from torch_impl.scripting import Unscriptable
 
 __all__ = [
     "KerasNetwork",
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 
-class KerasNetwork(nn.Module):
+class KerasNetwork(Unscriptable, nn.Module):
     """Any chain of Dense, Dropout and Activation layers.
 
     Args:
