@@ -43,11 +43,15 @@ def needs_keras(fixtures: list[str], markers: set[str]) -> bool:
 
 
 @cache
-def needed_packages(path: Path) -> frozenset[str]:
+def needed_packages(path: Path, within: bool = False) -> frozenset[str]:
     """The installed packages that importing a file of the checkout imports.
 
     Follows imports of this checkout's own files. An import within a function counts in a test
     file alone, whose functions are run.
+
+    Args:
+        path: of the file.
+        within: whether imports within functions count everywhere.
     """
     found: set[str] = set()
     seen: set[str] = set()
@@ -56,7 +60,7 @@ def needed_packages(path: Path) -> frozenset[str]:
         if file in seen:
             return
         seen.add(file)
-        for name in _imports(file):
+        for name in _imports(file, within or Path(file).name.startswith("test_")):
             parts = name.split(".")
             if parts[0] in _ROOMS:
                 for end in range(1, len(parts) + 1):
@@ -71,7 +75,7 @@ def needed_packages(path: Path) -> frozenset[str]:
 
 
 @cache
-def _imports(file: str) -> tuple[str, ...]:
+def _imports(file: str, within: bool) -> tuple[str, ...]:
     """Names in a file's own import statements that count; none if there is no such file."""
     try:
         text = Path(file).read_text(encoding="utf-8")
@@ -79,7 +83,7 @@ def _imports(file: str) -> tuple[str, ...]:
         return ()
     found: list[str] = []
     module = ast.parse(text)
-    for node in ast.walk(module) if Path(file).name.startswith("test_") else module.body:
+    for node in ast.walk(module) if within else module.body:
         if isinstance(node, ast.Import):
             found += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

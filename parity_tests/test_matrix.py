@@ -54,7 +54,7 @@ def test_the_table_has_a_row_of_each_reference_that_nox_asks() -> None:
 def test_what_is_supported_is_what_was_asked() -> None:
     """The oldest Keras 3 and its TensorFlow are the least that pyproject.toml allows."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    extra = text.partition("\nkeras = [")[2].partition("]")[0]
+    extra = text.partition("\nkeras = [")[2].partition("\n]")[0]
     wanted = {r.name: r.specifier for r in map(Requirement, ast.literal_eval(f"[{extra}]"))}
     of_3 = [
         (Version(keras), Version(version))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import shlex
 import shutil
 import sys
@@ -13,11 +14,17 @@ from typing import NamedTuple
 
 import pytest
 
+try:
+    import tomllib
+except ModuleNotFoundError:  # before Python 3.11, where pytest brings its own
+    import tomli as tomllib
+
 import data
 from parity_tests import keras_process
 from parity_tests.once import Once
 from parity_tests.readme import commands, symbols
 from parity_tests.reference import WHOLE_REPORT
+from parity_tests.selection import needed_packages
 from parity_tests.walls import ROOT
 
 
@@ -68,6 +75,36 @@ def test_what_runs_a_command_elsewhere_is_there(place: str) -> None:
     """A test of that name, or a file; `test_ci.py` tests what these files run."""
     path, _, test = place.partition("::")
     assert (ROOT / path).exists() if not test else test in symbols(ROOT / "parity_tests" / path)
+
+
+def installed_by(extra: str) -> set[str]:
+    """The packages of an extra of pyproject.toml and of those that it names, as imported."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    found = {"torch", "numpy"}
+    for requirement in tomllib.loads(text)["project"]["optional-dependencies"][extra]:
+        name, _, others = requirement.rstrip("]").partition("[")
+        if others:
+            found = found.union(*map(installed_by, others.split(",")))
+        else:
+            found.add(re.split("[><=]", name)[0])
+    return {{"scikit-learn": "sklearn"}.get(name, name) for name in found}
+
+
+# Recorded triton says what is not there; JAX is another backend's; what is read in tests alone.
+_NEVER = {"triton", "jax", "pytest"}
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if c.startswith("python -m ")])
+def test_a_command_needs_what_the_command_before_it_installed(command: str) -> None:
+    """The README's first one makes the environment; the tests' comes with theirs."""
+    name = command.split()[2]
+    if name == "pytest":
+        return
+    path = ROOT / name.replace(".", "/")
+    path = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
+    needed = needed_packages(path, within=True) - _NEVER
+    assert needed <= installed_by("keras"), name
+    assert "mypy" in installed_by("test") - installed_by("keras")
 
 
 @pytest.fixture
