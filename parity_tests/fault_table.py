@@ -443,7 +443,7 @@ FAULTS = (
     Change("compiled: replaced methods not called", _NATIVE, "return hooked or any(", "return hooked or False and any(", _WATCHED),
     Change("compiled: a subclass taken for the plain model", _NATIVE, "type(model) is FraudClassifier and", "isinstance(model, FraudClassifier) and", _DERIVED),
     Change("compiled: a subclass taken for the plain optimizer", _NATIVE, "and type(optimizer) is KerasAdam)", "and isinstance(optimizer, KerasAdam))", _DERIVED),
-    Change("compiled: the path is chosen once and for all", _TRAINING, "native = NativeEpoch.create(model, optimizer, rows) if compiled else None", "native = native if epoch > first else NativeEpoch.create(model, optimizer, rows) if compiled else None", _WATCHED),
+    Change("compiled: the path is chosen once and for all", _TRAINING, "native = NativeEpoch.create(model, optimizer, rows) if compiled else None", "native = (native if history.epoch else NativeEpoch.create(model, optimizer, rows)) if compiled else None", _WATCHED),
     Change("compiled: the module's mode is left alone", _TRAINING, "            model.train()\n            part", "            None if native else model.train()\n            part", ("test_compiled_epoch.py::test_a_callback_finds_the_module_in_training",)),
     Change("compiled: a build is named without its source", _NATIVE, "sha256(source + repr(", "sha256(repr(", _NAMED),
     Change("compiled: a build is named without its processor", _NATIVE, "repr((command, _processor()))", 'repr((command, ""))', _NAMED),
