@@ -14,7 +14,7 @@ from torch import nn
 from parity_tests.keras_process import KerasProcess
 from parity_tests.recorded_training import stopped_run
 from parity_tests.reference import BEST_WEIGHTS
-from torch_impl import EarlyStopping
+from torch_impl import EarlyStopping, FeatureTransform
 
 
 def stopped_at(course: Sequence[float], monitor: str = "val_loss", **options: Any) -> int | None:
@@ -184,12 +184,15 @@ def test_a_new_run_starts_from_nothing() -> None:
     assert (stopping.wait, stopping.best_epoch, stopping.stopped_epoch) == (0, 0, 0)
 
 
-def test_the_best_weights_come_back_and_not_the_last() -> None:
-    """A copy: training on does not change it."""
-    stopping, model = EarlyStopping(restore_best_weights=True, patience=9), nn.Linear(1, 1)
+@pytest.mark.parametrize("before", [[], [FeatureTransform([0.0], [1.0])]], ids=["", "transform"])
+def test_the_best_weights_come_back_and_not_the_last(before: list[nn.Module]) -> None:
+    """A copy: training on does not change it. What is no weight, as a transform's clip, stays."""
+    linear = nn.Linear(1, 1)
+    stopping = EarlyStopping(restore_best_weights=True, patience=9)
+    model = nn.Sequential(*before, linear)
     for epoch, value in enumerate([2.0, 1.0, 3.0]):
         with torch.no_grad():
-            model.weight.fill_(value)
+            linear.weight.fill_(value)
         stopping.on_epoch_end(epoch, {"val_loss": value}, model)
     stopping.on_train_end(model)
-    assert model.weight.item() == 1.0
+    assert linear.weight.item() == 1.0

@@ -24,6 +24,7 @@ from torch_impl import (
     fit,
     load_keras_weights,
     oversample,
+    predict,
     prior_log_odds,
     to_keras_weights,
 )
@@ -139,6 +140,22 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         "EarlyStopping: monitor='val_tp' has no direction of its own; "
         "expected mode='min' or mode='max'",
     ),
+    "stopping-patience": (
+        lambda: EarlyStopping(patience=-1),
+        "EarlyStopping: patience=-1; expected a whole number from 0 to 2**63 - 1",
+    ),
+    "stopping-start": (
+        lambda: EarlyStopping(start_from_epoch=-1),
+        "EarlyStopping: start_from_epoch=-1; expected a whole number from 0 to 2**63 - 1",
+    ),
+    "layer-dropout-seed": (
+        lambda: KerasDropout(0.5, -INT64 - 1),
+        f"KerasDropout: seed={-INT64 - 1}; expected a whole number from {-INT64} to 2**63 - 1",
+    ),
+    "layer-dropout-calls": (
+        lambda: KerasDropout(0.5, 1).set_extra_state(torch.tensor(-1)),
+        "KerasDropout: calls=-1; expected a whole number from 0 to 2**63 - 1",
+    ),
     "transform-lengths": (
         lambda: transform(0.0),
         "FeatureTransform: mean has shape (1,), scale (2,); "
@@ -185,6 +202,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: FeatureTransform.fit([[-9.0, 2.0], [1.0, -0.5]], log_offset=0.5),
         "FeatureTransform.fit: row 1, column 1 is -0.5; "
         "expected more than -0.5, as its logarithm is taken (1 such values)",
+    ),
+    "transform-extra-state": (
+        lambda: transform().set_extra_state("0123456789" * 9),
+        f"FeatureTransform: its extra state is {'0123456789' * 8}; expected clip, column "
+        "of the logarithm (NaN for none) and offset",
     ),
     "bits-count": (
         lambda: random_bits((0, 0), -1),
@@ -367,6 +389,19 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: evaluate(FraudClassifier(2, 3), X, Y[:1]),
         "evaluate: y came as (1,); expected (4, 1)",
     ),
+    "evaluate-batch-size": (
+        lambda: evaluate(FraudClassifier(2, 3), X, Y, batch_size=0),
+        "evaluate: batch_size=0; expected a whole number from 1 to 2**63 - 1",
+    ),
+    "predict-batch-size": (
+        lambda: predict(FraudClassifier(2, 3), X, batch_size=0),
+        "predict: batch_size=0; expected a whole number from 1 to 2**63 - 1",
+    ),
+    "predict-unsaid-end": (
+        lambda: predict(nn.Sequential(nn.Identity(), nn.Linear(2, 1)), X),
+        "predict: Linear does not say what its outputs are; expected "
+        "from_logits=True (logits, whose sigmoid is predicted) or False",
+    ),
 }  # fmt: skip
 
 
@@ -386,6 +421,10 @@ AT_THE_EDGE: dict[str, Callable[[], Any]] = {
     "dropout-of-all": lambda: FraudClassifier(dropout=1),
     "layer-without-dropout": lambda: KerasDropout(0, 1),
     "layer-with-dropout-of-all": lambda: KerasDropout(1, 1),
+    "layer-with-the-least-seed": lambda: KerasDropout(0.5, -INT64),
+    "layer-not-called-yet": lambda: KerasDropout(0.5, 1).load_state_dict(
+        {"_extra_state": torch.tensor(0)}
+    ),
     "adam-at-rest": lambda: adam(lr=0),
     "adam-without-epsilon": lambda: adam(eps=0),
     "adam-without-memory": lambda: adam(betas=(0.0, 0.0)),
@@ -403,6 +442,7 @@ AT_THE_EDGE: dict[str, Callable[[], Any]] = {
     "no-words": lambda: random_bits((0, 0), 0),
     "mask-of-nothing-dropped": lambda: dropout_mask(1, 0, 0, range(1), 1),
     "mask-of-all-dropped": lambda: dropout_mask(1, 0, 1, range(1), 1),
+    "no-patience": lambda: EarlyStopping(patience=0, start_from_epoch=0),
     "no-epochs": lambda: fitted(epochs=0),
     "a-row-at-a-time": lambda: fitted(batch_size=1, steps_per_epoch=1),
     "one-row": lambda: fitted(X[:1], Y[:1]),

@@ -880,7 +880,9 @@ def test_integers_of_any_library_serve(form: Any) -> None:
 
 ENDS: dict[str, tuple[nn.Module, dict[str, bool], bool | None]] = {
     "classifier": (FraudClassifier(FEATURES, 8, seed=3), {}, True),
-    "behind-others": (nn.Sequential(nn.Identity(), FraudClassifier(FEATURES, 8, seed=3)), {}, True),
+    "behind-others": (
+        nn.Sequential(nn.Identity(), nn.Identity(), FraudClassifier(FEATURES, 8, seed=3)), {}, True,
+    ),
     "copies-for-devices": (nn.DataParallel(FraudClassifier(FEATURES, 8, seed=3)), {}, True),
     "loaded-sigmoid": (KerasNetwork(network_ending("sigmoid")), {}, True),
     "loaded-linear": (KerasNetwork(network_ending("linear")), {}, False),
@@ -891,7 +893,7 @@ ENDS: dict[str, tuple[nn.Module, dict[str, bool], bool | None]] = {
     "unsaid": (nn.Linear(FEATURES, 2), {}, None),
     "unsaid-behind-others": (nn.Sequential(nn.Linear(FEATURES, 2), nn.Sigmoid()), {}, None),
     "nothing": (nn.Sequential(), {}, None),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", ENDS)
