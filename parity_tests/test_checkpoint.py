@@ -34,7 +34,7 @@ from torch_impl import (
     KerasDropout,
     fit,
 )
-from torch_impl.checkpoint import optimizer_text
+from torch_impl.checkpoint import Checkpoint, optimizer_text
 
 # What the runs are killed after: lines of resuming and saving, every one of which is among the
 # four that a kill stands for.
@@ -324,7 +324,10 @@ def test_a_damaged_checkpoint_is_refused_and_left_as_it_was(
         ({"shuffle": False}, "shuffle was True, now False"),
         ({"model": FraudClassifier(hidden_units=8, seed=1)}, "the model had other weights"),
         ({"model": FraudClassifier(seed=9)}, "another dropout seed"),
-        ({"callbacks": [EarlyStopping()]}, "the callbacks were none"),
+        (
+            {"callbacks": [EarlyStopping("loss"), EarlyStopping("auc")]},
+            r"the callbacks were none, now EarlyStopping\('loss',.*\), EarlyStopping\('auc',.*\)$",
+        ),
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused(
@@ -353,9 +356,9 @@ def test_a_checkpoint_of_other_rows_is_refused(tmp_path: Path) -> None:
     train(path, 1)
     model = FraudClassifier(seed=1)
     x, y = rows()
-    with pytest.raises(
-        CheckpointError, match=r"x was float32\[200, 29\] \w+, now float32\[100, 29\]"
-    ):
+    was, now = (hashlib.sha256(part.tobytes()).hexdigest()[:16] for part in (x, x[:100]))
+    line = rf"x was float32\[200, 29\] {was}, now float32\[100, 29\] {now};"
+    with pytest.raises(CheckpointError, match=line):
         fit(model, x[:100], y[:100], epochs=2, seed=1, batch_size=64, checkpoint=path)
     sgd = torch.optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(CheckpointError, match=r"optimizer was KerasAdam\(4 parameters, lr=0.001"):
@@ -388,6 +391,16 @@ def test_every_way_in_which_a_run_is_another_is_named_at_once(tmp_path: Path) ->
         f"optimizer was {optimizer_text(adam)}, now {optimizer_text(optimizer)}; "
         f"the callbacks were {', '.join(c.kind for c in stopping)}, now none; "
         "the model had other weights; the model had another dropout seed"
+    )
+
+
+def test_an_optimizer_is_told_by_each_groups_numbers() -> None:
+    """In the order in which torch keeps them."""
+    first, *others = (nn.Parameter(torch.zeros(n)) for n in (1, 2, 3))
+    groups = [{"params": [first], "lr": 0.5}, {"params": others, "eps": 0.25, "betas": (0.5, 0.75)}]
+    assert optimizer_text(KerasAdam(groups)) == (
+        "KerasAdam(1 parameters, lr=0.5, betas=(0.9, 0.999), eps=1e-07; "
+        "2 parameters, eps=0.25, betas=(0.5, 0.75), lr=0.001)"
     )
 
 
@@ -515,6 +528,19 @@ def test_two_runs_on_one_checkpoint_refuse_each_other(tmp_path: Path) -> None:
     train(path, 1, callbacks=[Second()])
     with pytest.raises(CheckpointError, match="the callbacks were Second, now none"):
         train(path, 2)
+
+
+def test_an_open_checkpoint_is_refused_without_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also within one process; once it is closed it is free."""
+    path = tmp_path / "run.safetensors"
+    with monkeypatch.context() as patch, Checkpoint(path):
+        patch.setattr(time, "sleep", lambda _: pytest.fail("it waits"))
+        with pytest.raises(CheckpointError) as error:
+            train(path, 1)
+    assert str(error.value) == f"{path}: another run is writing it; expected one at a time"
+    train(path, 1)
 
 
 def test_a_checkpoint_in_no_folder_is_refused_before_the_run(tmp_path: Path) -> None:

@@ -218,6 +218,8 @@ def test_a_state_dict_is_the_four_weights_and_the_count_of_dropouts_calls(dropou
     seeded.dropout.calls = 7
     seeded.load_state_dict(FraudClassifier().state_dict())
     assert seeded.dropout.calls == 7
+    with pytest.raises(RuntimeError, match=r'Unexpected key.*"dropout\.mask"'):
+        seeded.load_state_dict(plain.state_dict() | {"dropout.mask": torch.zeros(1)})
 
 
 @pytest.mark.parametrize("nested", [False, True], ids=["alone", "nested"])
