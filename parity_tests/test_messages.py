@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from torch_impl import (
     KERAS_WEIGHT_MAP,
@@ -384,6 +384,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "fit-two-labels": (
         lambda: fitted(Items((X[0], X[0])), None),
         "fit: item 0 of the Dataset has a row of 2 and a label of 2 numbers; expected 2 and 1",
+    ),
+    "fit-loader": (
+        lambda: fitted(DataLoader(Items(PAIR)), None),
+        "fit: x is a DataLoader, which makes batches of its own; expected its Dataset "
+        "(loader.dataset), with batch_size and shuffle here",
     ),
     "evaluate-labels": (
         lambda: evaluate(FraudClassifier(2, 3), X, Y[:1]),

@@ -889,6 +889,7 @@ ENDS: dict[str, tuple[nn.Module, dict[str, bool], bool | None]] = {
     "loaded-relu": (KerasNetwork(network_ending("relu")), {}, False),
     "said-to-be-logits": (nn.Linear(FEATURES, 2), {"from_logits": True}, True),
     "said-to-be-none": (nn.Linear(FEATURES, 2), {"from_logits": False}, False),
+    "without-parameters": (nn.Tanh(), {"from_logits": False}, False),
     "said-otherwise": (FraudClassifier(FEATURES, 8, seed=3), {"from_logits": False}, False),
     "unsaid": (nn.Linear(FEATURES, 2), {}, None),
     "unsaid-behind-others": (nn.Sequential(nn.Linear(FEATURES, 2), nn.Sigmoid()), {}, None),
