@@ -28,6 +28,7 @@ from torch_impl import (
     prior_log_odds,
     to_keras_weights,
 )
+from torch_impl.arguments import whole
 from torch_impl.keras_random import (
     dropout_mask,
     glorot_uniform,
@@ -83,6 +84,30 @@ def keras_weights(**changed: Any) -> dict[str, Any]:
 
 PAIR = (X[0], 0.0)
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
+    "whole-above": (
+        lambda: whole("f: n", 8, 1, 7),
+        "f: n=8; expected a whole number from 1 to 7",
+    ),
+    "whole-above-a-power": (
+        lambda: whole("f: n", 1024, -1, 1023),
+        "f: n=1024; expected a whole number from -1 to 2**10 - 1",
+    ),
+    "whole-above-no-power": (
+        lambda: whole("f: n", 1023, 1024, 2**10 + 1),
+        "f: n=1023; expected a whole number from 1024 to 1025",
+    ),
+    "whole-text": (
+        lambda: whole("f: n", "0123456789" * 9, 0, 511),
+        f"f: n='{'0123456789' * 7}012345678; expected a whole number from 0 to 511",
+    ),
+    "whole-of-many-digits": (
+        lambda: whole("f: n", 10**90, 0),
+        f"f: n=1{'0' * 79}; expected a whole number from 0 to 2**63 - 1",
+    ),
+    "whole-bool": (
+        lambda: whole("f: n", True, 0),
+        "f: n=True; expected a whole number from 0 to 2**63 - 1",
+    ),
     "prior-without-positives": (
         lambda: prior_log_odds(0, 5),
         "prior_log_odds: positives=0, negatives=5; expected both to be at least 1 "
@@ -420,6 +445,8 @@ def test_bad_input_is_told_where_what_came_and_what_was_expected(case: str) -> N
 
 
 AT_THE_EDGE: dict[str, Callable[[], Any]] = {
+    "least-whole-number": lambda: whole("f: n", 1, 1, 7),
+    "greatest-whole-number": lambda: whole("f: n", INT64 - 1, 1),
     "one-row-of-each-class": lambda: prior_log_odds(1, 1),
     "one-feature-one-unit": lambda: FraudClassifier(1, 1),
     "no-dropout": lambda: FraudClassifier(dropout=0),
