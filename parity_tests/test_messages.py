@@ -475,6 +475,8 @@ AT_THE_EDGE: dict[str, Callable[[], Any]] = {
     "mask-of-nothing-dropped": lambda: dropout_mask(1, 0, 0, range(1), 1),
     "mask-of-all-dropped": lambda: dropout_mask(1, 0, 1, range(1), 1),
     "no-patience": lambda: EarlyStopping(patience=0, start_from_epoch=0),
+    "least-seed-of-a-run": lambda: fitted(seed=0),
+    "greatest-seed-of-a-run": lambda: fitted(seed=2**32 - 1),
     "no-epochs": lambda: fitted(epochs=0),
     "a-row-at-a-time": lambda: fitted(batch_size=1, steps_per_epoch=1),
     "one-row": lambda: fitted(X[:1], Y[:1]),
