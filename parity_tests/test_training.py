@@ -818,6 +818,7 @@ def test_what_has_a_seed_leaves_every_other_generator_as_it_was() -> None:
     before = states()
     for compiled in (True, False):
         trained(*oversample(X, Y, seed=0), validation_data=(X, Y), compiled=compiled)
+        trained(X, Y, seed=None, shuffle=False, compiled=compiled)  # then there is no order to draw
     assert states() == before
 
 
