@@ -446,7 +446,10 @@ OTHER_RUNS: dict[str, tuple[dict[str, Any], str]] = {
     "learning-rate": ({"lr": 0.01}, r"optimizer was .*lr=0\.001.* now .*lr=0\.01"),
     "patience": ({"patience": 5}, "patience=9.*patience=5"),
     "best-weights": ({"restore_best_weights": True}, "restore_best_weights=False.*now.*=True"),
-    "dtype": ({"dtype": torch.float64}, "x was float32.*now float64"),
+    "dtype": (
+        {"dtype": torch.float64},
+        r"x was float32.*now float64.*; dtype was \['torch\.float32'\], now \['torch\.float64'\]$",
+    ),
     "shuffle": ({"shuffle": False}, "shuffle was True, now False"),
     "no-seed": ({"seed": None}, "seed was 1, now None"),
 }
