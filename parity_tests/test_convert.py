@@ -226,7 +226,10 @@ def test_weights_of_no_network_are_refused_where_one_is_needed(spoken: Spoken) -
     assert spoken("in.safetensors", "x.keras") == (
         2,
         [],
-        ["error: weights {'a/kernel': (2, 3), 'b/kernel': (4, 1)} are no chain of Dense layers"],
+        [
+            "error: in.safetensors: weights {'a/kernel': (2, 3), 'b/kernel': (4, 1)} are no chain "
+            "of Dense layers"
+        ],
     )
 
 

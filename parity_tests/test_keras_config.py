@@ -382,12 +382,21 @@ def test_adams_numbers_are_taken_and_what_is_no_plain_adam_is_noted(case: str) -
 
 
 @pytest.mark.parametrize("name", NUMBERS)
-@pytest.mark.parametrize("value", [True, "0.5", -1e-9, 1e9, math.nan, [0.5]], ids=str)
+@pytest.mark.parametrize("value", [True, "0.5", -1e-9, 1e9, 10**99, math.nan, [0.5]], ids=str)
 def test_a_number_of_adam_that_is_none_is_refused(name: str, value: Any) -> None:
     """By its name, with its value."""
     with pytest.raises(KerasFileError) as caught:
         adam_of(adam(**{name: value}), "file")
-    assert str(caught.value) == f"file: Adam has {name}={value}"
+    assert str(caught.value) == f"file: Adam has {name}={str(value)[:80]}"
+
+
+def test_a_decay_of_1_is_refused_and_a_rate_of_1_is_none() -> None:
+    """Moments that never change are none; epsilon and rate may be anything to 1e9."""
+    for name in ("beta_1", "beta_2"):
+        with pytest.raises(KerasFileError, match=f"file: Adam has {name}=1"):
+            adam_of(adam(**{name: 1}), "file")
+    numbers = {"learning_rate": 1.0, "epsilon": 1.0}
+    assert adam_of(adam(**numbers), "file") == (numbers, ())
 
 
 def test_a_decay_that_is_an_object_is_refused() -> None:

@@ -301,7 +301,7 @@ HDF5: dict[str, tuple[Callable[[Any], object], str]] = {
     ),
     "external-storage": (external, "external HDF5 storage: refused"),
     "virtual-dataset": (virtual, "virtual HDF5 storage: refused|version"),
-    "hard-links-in-a-circle": (circle, "contain each other"),
+    "hard-links-in-a-circle": (circle, "stands where something else does"),
     "compressed-bomb": (
         lambda r: replaced(r, np.zeros((4096, 1024), "f4"), compression="gzip"),
         "compressed|chunked",

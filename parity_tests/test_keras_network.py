@@ -305,7 +305,7 @@ def alone(**shapes: tuple[int, ...]) -> Contents:
 
 def test_weights_alone_become_a_chain_of_their_shapes() -> None:
     """ReLU but at the end, Dropout where there is one hidden layer, and a note that says so."""
-    two = with_network(alone(p__kernel=(2, 3), p__bias=(3,), q__kernel=(3, 1)), 0.125)
+    two = with_network(alone(p__kernel=(2, 3), p__bias=(3,), q__kernel=(3, 1)), 0.125, "f")
     assert two.network == Network(
         2,
         (
@@ -318,13 +318,13 @@ def test_weights_alone_become_a_chain_of_their_shapes() -> None:
         "the file holds weights alone: taken for hidden layers with ReLU and a sigmoid at the end"
     )
     assert two.notes == ("x", f"{taken}, and Dropout(0.125) between")
-    three = with_network(alone(p__kernel=(2, 3), q__kernel=(3, 4), r__kernel=(4, 1)), 0.5)
+    three = with_network(alone(p__kernel=(2, 3), q__kernel=(3, 4), r__kernel=(4, 1)), 0.5, "f")
     assert three.network is not None
     assert [(layer.name, layer.activation) for layer in three.network.layers] == [
         ("p", "relu"), ("q", "relu"), ("r", "sigmoid"),
     ]  # fmt: skip
     assert three.notes == ("x", taken)
-    assert with_network(three, 0.5) is three
+    assert with_network(three, 0.5, "f") is three
 
 
 @pytest.mark.parametrize(
@@ -334,23 +334,23 @@ def test_weights_alone_become_a_chain_of_their_shapes() -> None:
         (alone(p__kernel=(2, 1)), -0.5, "dropout is -0.5; expected a share from 0 to 1"),
         (
             alone(p__kernel=(2, 3), q__kernel=(4, 1)), 0.5,
-            "weights {'p/kernel': (2, 3), 'q/kernel': (4, 1)} are no chain of Dense layers",
+            "f: weights {'p/kernel': (2, 3), 'q/kernel': (4, 1)} are no chain of Dense layers",
         ),
         (
             alone(p__kernel=(2,)), 0.5,
-            "weights {'p/kernel': (2,)} are no chain of Dense layers",
+            "f: weights {'p/kernel': (2,)} are no chain of Dense layers",
         ),
         (
             alone(p__kernel=()), 0.5,
-            "weights {'p/kernel': ()} are no chain of Dense layers",
+            "f: weights {'p/kernel': ()} are no chain of Dense layers",
         ),
         (
             alone(p__bias=(3,)), 0.5,
-            "weights {'p/bias': (3,)} are no chain of Dense layers",
+            "f: weights {'p/bias': (3,)} are no chain of Dense layers",
         ),
         (
             alone(p__kernel=(2, 3, 1)), 0.5,
-            "weights {'p/kernel': (2, 3, 1)} are no chain of Dense layers",
+            "f: weights {'p/kernel': (2, 3, 1)} are no chain of Dense layers",
         ),
     ],
     ids=["dropout-above", "dropout-below", "widths", "one-axis", "no-axis", "no-kernel", "axes"],
@@ -360,13 +360,13 @@ def test_weights_alone_that_make_no_network_are_refused(
 ) -> None:
     """With the value or the shapes that came."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011 (word for word below)
-        with_network(held, dropout)
+        with_network(held, dropout, "f")
     assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("dropout", [0.0, 1.0])
 def test_no_dropout_and_nothing_but_dropout_are_shares(dropout: float) -> None:
     """The ends of the range belong to it."""
-    network = with_network(alone(p__kernel=(2, 3), q__kernel=(3, 1)), dropout).network
+    network = with_network(alone(p__kernel=(2, 3), q__kernel=(3, 1)), dropout, "f").network
     assert network is not None
     assert network.layers[1].rate == dropout

@@ -9,8 +9,10 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from torch import Tensor
+
 from torch_impl.keras_files.api import read_keras, read_network
-from torch_impl.keras_files.contents import Contents, Layer
+from torch_impl.keras_files.contents import Contents, Layer, printable
 from torch_impl.keras_files.writing import write_keras
 
 _EXAMPLES = """examples:
@@ -92,11 +94,14 @@ def _summary(contents: Contents, output: str) -> _Summary:
     kinds = [(layer.name, _kind(layer)) for layer in layers] or [
         (name, "Dense") for name in dict.fromkeys(n.rpartition("/")[0] for n in contents.weights)
     ]
+    weights: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in contents.weights.items():
+        weights.setdefault(name.rpartition("/")[0], {})[name] = tensor
     rows = []
     for name, kind in kinds:
-        own = {n: t for n, t in contents.weights.items() if n.rpartition("/")[0] == name}
+        own = weights.get(name, {})
         rows.append((
-            name,
+            printable(name),
             kind,
             "\n".join(n.rpartition("/")[2] for n in own),
             "\n".join(str(tuple(t.shape)) for t in own.values()),
@@ -106,8 +111,9 @@ def _summary(contents: Contents, output: str) -> _Summary:
     if contents.optimizer is not None:
         steps, rate = contents.optimizer.iterations, contents.optimizer.learning_rate
         remarks = [f"Adam after {steps:,} steps, learning rate {rate:.6g}"]
-    remarks += [f"Note: {note}" for note in (*contents.notes, *contents.optimizer_notes)]
-    return _Summary(f"{contents.format}{version} → {output}", rows, remarks)
+    notes = (*contents.notes, *contents.optimizer_notes)
+    remarks += [printable(f"Note: {note}") for note in notes]
+    return _Summary(printable(f"{contents.format}{version} → {output}"), rows, remarks)
 
 
 def _show(summary: _Summary) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from torch_impl.keras_files.checkpoint_layers import check_shape
+from torch_impl.keras_files.config import adam_fault
 from torch_impl.keras_files.contents import AdamState, KerasFileError
 from torch_impl.keras_files.object_graph import ObjectGraph
 from torch_impl.keras_files.tensor_bundle import TensorBundle
@@ -78,6 +79,8 @@ def read_adam(
     for kind in ("beta_1", "beta_2", "epsilon"):
         told = numbers.get(kind) if config is None else config.get(kind)
         if isinstance(told, (int, float)):
+            if fault := adam_fault(kind, told):
+                raise KerasFileError(f"{graph.where}: {fault}")
             rest[kind] = float(told)
     if missing := sorted({"beta_1", "beta_2", "epsilon"} - set(rest)):
         notes.append(f"it does not say Adam's {', '.join(missing)}: Keras's default was assumed")
@@ -127,9 +130,8 @@ def _slots(
         return name, *_paired(graph, slots["m"], slots["v"])
     momenta = graph.items(node.children.get("_momentums"))
     velocities = graph.items(node.children.get("_velocities"))
-    if "_trainable_variables" in node.children:  # Keras 3
-        counter = node.children["_iterations"]
-        name = graph.nodes[counter].name.partition("/")[0]
+    if {"_trainable_variables", "_iterations"} <= set(node.children):  # Keras 3
+        name = graph.nodes[node.children["_iterations"]].name.partition("/")[0]
         variables = graph.items(node.children["_trainable_variables"])
         if not momenta or not velocities:
             return name, {}, {}

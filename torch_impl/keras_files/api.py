@@ -80,7 +80,7 @@ def read_network(
     """What `read_keras` gives, with a network in any case: the file's, the config's, or a guess."""
     contents = read_keras(path)
     if config is None:
-        return with_network(contents, dropout)
+        return with_network(contents, dropout, str(path))
     return with_config(contents, *_config(config))
 
 

@@ -8,11 +8,13 @@ import zlib
 from pathlib import PurePosixPath
 
 from torch_impl.keras_files.contents import KerasFileError
+from torch_impl.keras_files.ledger import Ledger
 
 __all__ = ["Archive"]
 
 _MEMBERS = 1_000
-_LARGEST_DEFLATED = 64 << 20
+_LARGEST_DIRECTORY = 1 << 18  # 260 bytes for each of as many
+_UNPACKED = 16 << 20  # bytes, or twice the file where that is more
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 
 
@@ -30,6 +32,8 @@ class Archive:
 
     def __init__(self, content: memoryview, where: str) -> None:
         self._content, self._where = content, where
+        self._ledger = Ledger(len(content), where)
+        self._unpacked = max(_UNPACKED, 2 * len(content))
         try:
             with zipfile.ZipFile(_View(content)) as opened:
                 members = opened.infolist()
@@ -62,19 +66,22 @@ class Archive:
         if name not in self._members:
             raise KerasFileError(f"{where} is missing")
         member = self._members[name]
-        start = member.header_offset
-        header = self._content[start : start + _LOCAL_HEADER.size]
+        at = member.header_offset
+        header = self._content[at : at + _LOCAL_HEADER.size]
         if len(header) != _LOCAL_HEADER.size or bytes(header[:4]) != b"PK\3\4":
-            raise KerasFileError(f"{where}: no zip member at byte {start}")
+            raise KerasFileError(f"{where}: no zip member at byte {at}")
         *_, name_size, extra_size = _LOCAL_HEADER.unpack(header)
-        start += _LOCAL_HEADER.size + name_size + extra_size
-        data = self._content[start : start + member.compress_size]
+        start = at + _LOCAL_HEADER.size + name_size + extra_size
+        end = start + member.compress_size
+        self._ledger.claim(at, end - at, name)
+        data = self._content[start:end]
         if member.compress_type == zipfile.ZIP_DEFLATED:
-            if member.file_size > _LARGEST_DEFLATED:
+            if member.file_size > self._unpacked:
                 raise KerasFileError(
                     f"{where}: would unpack to {member.file_size} bytes; expected at most "
-                    f"{_LARGEST_DEFLATED}, or stored as Keras stores it"
+                    f"{self._unpacked}, or stored as Keras stores it"
                 )
+            self._unpacked -= member.file_size
             unpacker = zlib.decompressobj(-15)
             try:
                 data = memoryview(unpacker.decompress(data, member.file_size + 1))
@@ -111,6 +118,8 @@ class _View:
         return at
 
     def read(self, size: int = -1) -> bytes:
+        if size > _LARGEST_DIRECTORY:
+            raise OSError(f"a directory of {size} bytes; expected at most {_LARGEST_DIRECTORY}")
         end = len(self._content) if size < 0 else self._at + size
         data = bytes(self._content[self._at : end])
         self._at += len(data)

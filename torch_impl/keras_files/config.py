@@ -14,6 +14,7 @@ from torch_impl.keras_files.object_graph import SUPPORTED
 __all__ = [
     "LONGEST_JSON",
     "SUPPORTED",
+    "adam_fault",
     "adam_of",
     "compile_config",
     "model_config",
@@ -74,14 +75,18 @@ def adam_of(row: Any, where: str) -> tuple[dict[str, float] | None, tuple[str, .
         if name == "learning_rate" and isinstance(value, dict):
             return None, ("its Adam has a learning-rate schedule: its state is not read",)
         if value is not None:
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, (int, float))
-                or not 0 <= value < 1e9
-            ):
-                raise KerasFileError(f"{where}: Adam has {name}={str(value)[:80]}")
+            if fault := adam_fault(name, value):
+                raise KerasFileError(f"{where}: {fault}")
             numbers[name] = float(value)
     return numbers, ()
+
+
+def adam_fault(name: str, value: Any) -> str | None:
+    """What is wrong with one of Adam's numbers, if anything."""
+    below = 1.0 if name in ("beta_1", "beta_2") else 1e9
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < below:
+        return None
+    return f"Adam has {name}={str(value)[:80]}"
 
 
 def network_of(root: dict[str, Any], where: str) -> tuple[Network, tuple[str, ...]]:
@@ -109,7 +114,7 @@ def network_of(root: dict[str, Any], where: str) -> tuple[Network, tuple[str, ..
         rows = _in_order(rows, config, where)
     width: int | None = None
     layers: list[Layer] = []
-    notes: list[str] = []
+    notes: dict[str, None] = {}
     faults: list[str] = []
     policies: dict[str, str] = {}
     for row in rows:
@@ -124,11 +129,11 @@ def network_of(root: dict[str, Any], where: str) -> tuple[Network, tuple[str, ..
                 faults.append(str(error))
             else:
                 name, policy = layers[-1].name, _policy(layer)
-                notes += [note for note in _notes(layer, name) if note not in notes]
+                notes |= dict.fromkeys(_notes(layer, name))
                 policies |= {} if policy is None else {name: str(policy)}
     if len({*policies.values()}) > 1:
         told = ", ".join(f"{name!r} in {policy}" for name, policy in policies.items())
-        notes.append(f"its layers compute in unlike dtypes: {told[:300]}")
+        notes[f"its layers compute in unlike dtypes: {told[:300]}"] = None
     if faults:
         shown = "; ".join(dict.fromkeys(faults[:_MOST_FAULTS]))
         more = f"; and {len(faults) - _MOST_FAULTS} more" if len(faults) > _MOST_FAULTS else ""
@@ -142,11 +147,13 @@ def network_of(root: dict[str, Any], where: str) -> tuple[Network, tuple[str, ..
     names = [layer.name for layer in layers]
     if len(set(names)) != len(names):
         raise KerasFileError(f"{where}: two layers have one name; they are {', '.join(names)}")
-    title = config.get("name")
-    return Network(width, tuple(layers), str(title or "sequential")), tuple(notes)
+    title, told_notes = config.get("name"), list(notes)
+    if (more_notes := len(told_notes) - _MOST_NOTES) > 0:
+        told_notes[_MOST_NOTES:] = [f"and {more_notes} more of the kind"]
+    return Network(width, tuple(layers), str(title or "sequential")), tuple(told_notes)
 
 
-_MOST_FAULTS = 12  # are told one by one
+_MOST_FAULTS, _MOST_NOTES = 12, 100  # are told one by one
 
 
 def _notes(config: dict[str, Any], name: str) -> list[str]:

@@ -8,7 +8,15 @@ from typing import Literal
 
 from torch import Tensor
 
-__all__ = ["AdamState", "Contents", "KerasFileError", "Layer", "Network"]
+__all__ = ["AdamState", "Contents", "KerasFileError", "Layer", "Network", "printable"]
+
+_LONGEST_LINE = 8_000  # two of the longest paths
+
+
+def printable(text: str) -> str:
+    """One line that cannot steer a terminal, whatever a file put into it."""
+    line = " ".join(text[:_LONGEST_LINE].split())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
 
 
 class KerasFileError(ValueError):
@@ -21,10 +29,7 @@ class KerasFileError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        line = " ".join(message.split())
-        super().__init__(
-            "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
-        )
+        super().__init__(printable(message))
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,10 @@ class FunctionWalk:
                 raise KerasFileError(f"{self._where}: has no function {name[:80]!r}")
             message = self._functions[name]
             arguments = message.message(1, "signature").messages(2, "input")
-            inputs = {argument.text(1): index for index, argument in enumerate(arguments)}
+            names = [argument.text(1) for argument in arguments]
+            inputs = {argument: index for index, argument in enumerate(names)}
+            if len(inputs) != len(names):
+                raise KerasFileError(f"{self._where}: {name[:80]!r} has two inputs of one name")
             outputs = [entry.text(2) for entry in message.messages(4, "output")]
             if len(outputs) != 1:
                 raise KerasFileError(

@@ -3,14 +3,15 @@
 `h5py` reads HDF5 through the C library, which is not made for hostile input: within
 900 files with a few changed bytes one sent libhdf5 1.14.6 into a loop without end, in a call
 that Python cannot interrupt. Here every structure is checked against the file's size before it is
-followed, each object is visited once, and what Keras does not write is refused by name: links
-out of the file or to other places in it, external and virtual storage, chunks and filters.
+followed, each byte is read once (see `Ledger`), and what Keras does not write is refused by name:
+links out of the file or to other places in it, external and virtual storage, chunks and filters.
 
 Source: "HDF5 File Format Specification Version 3.0"; roman numerals below are its sections.
 """
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,11 +20,13 @@ import torch
 from torch import Tensor
 
 from torch_impl.keras_files.contents import KerasFileError
+from torch_impl.keras_files.ledger import Ledger
 
 __all__ = ["Dataset", "Group", "read_hdf5"]
 
 _UNDEFINED = 2**64 - 1
-_OBJECTS, _DEPTH, _MESSAGES = 20_000, 16, 4_000  # more than any network of the family has
+_DEPTH = 16  # more than any network of the family has
+_MESSAGE_STEPS, _PATH_STEP, _SUM_STEP = 2, 256, 12  # the latter two in bytes
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 _DATASPACE, _LINK_INFO, _DATATYPE, _LINK, _EXTERNAL, _LAYOUT = 0x1, 0x2, 0x3, 0x6, 0x7, 0x8
@@ -38,9 +41,18 @@ class Dataset:
     shape: tuple[int, ...]
     data: memoryview
     attrs: dict[str, Any] = field(default_factory=dict)
+    where: str = ""
+    taken: bool = False
 
     def tensor(self) -> Tensor:
-        """A copy of the numbers."""
+        """A copy of the numbers, which a file has for one use.
+
+        Raises:
+            KerasFileError: they were taken already.
+        """
+        if self.taken:
+            raise KerasFileError(f"{self.where}: is used twice; expected one use of each dataset")
+        self.taken = True
         if not len(self.data):
             return torch.empty(self.shape, dtype=self.dtype)
         return torch.frombuffer(bytearray(self.data), dtype=self.dtype).reshape(self.shape)
@@ -82,6 +94,17 @@ def read_hdf5(content: bytes | memoryview, where: str) -> Group:
         raise KerasFileError(f"{where}: damaged HDF5 ({error})") from None
 
 
+# By class, bits and properties: numbers with IEEE's sign, implied leading bit and exponent, and
+# signed whole numbers, little-endian.
+_NUMBERS: dict[tuple[int, int, bytes], torch.dtype] = {
+    (1, 0x0F20, bytes([0, 0, 16, 0, 10, 5, 0, 10, 15, 0, 0, 0])): torch.float16,
+    (1, 0x1F20, bytes([0, 0, 32, 0, 23, 8, 0, 23, 127, 0, 0, 0])): torch.float32,
+    (1, 0x3F20, bytes([0, 0, 64, 0, 52, 11, 0, 52, 255, 3, 0, 0])): torch.float64,
+    (0, 0x08, bytes([0, 0, 64, 0])): torch.int64,
+    (0, 0x08, bytes([0, 0, 32, 0])): torch.int32,
+}
+
+
 @dataclass
 class _Datatype:
     kind: str  # "number", "string", "strings" (of variable length), or what it is instead
@@ -92,8 +115,8 @@ class _Datatype:
 class _Reader:
     def __init__(self, content: memoryview, where: str) -> None:
         self.content, self.where = content, where
-        self.visited: set[int] = set()
-        self.claimed = 0  # bytes of datasets, which together must fit into the file
+        self.ledger = Ledger(len(content), where)
+        self.texts: dict[int, dict[int, memoryview]] = {}  # of each heap those not taken yet
 
     def fail(self, what: str) -> KerasFileError:
         return KerasFileError(f"{self.where}: {what}")
@@ -104,6 +127,11 @@ class _Reader:
                 f"{what} at byte {at} of {size} bytes; expected it within the file's "
                 f"{len(self.content)} bytes"
             )
+        return self.content[at : at + size]
+
+    def claim(self, at: int, size: int, what: str) -> memoryview:
+        """Bytes that nothing else has read."""
+        self.ledger.claim(at, size, what)
         return self.content[at : at + size]
 
     def unpack(self, form: str, at: int, what: str) -> tuple[Any, ...]:
@@ -133,13 +161,14 @@ class _Reader:
 
     def check_sum(self, start: int, end: int, what: str) -> None:
         (stated,) = self.unpack("I", end, what)
+        self.ledger.step((end - start) // _SUM_STEP)
         if _lookup3(bytes(self.part(start, end - start, what))) != stated:
             raise self.fail(f"{what} at byte {start} fails its checksum")
 
     def read_object(self, at: int, path: str, depth: int) -> Group | Dataset:
-        if at in self.visited or len(self.visited) > _OBJECTS or depth > _DEPTH:
-            raise self.fail(f"{path}: HDF5 objects that contain each other, or too many")
-        self.visited.add(at)
+        if depth > _DEPTH:
+            raise self.fail(f"{path}: HDF5 groups nested more than {_DEPTH} deep")
+        self.ledger.step(len(path) // _PATH_STEP)
         messages = self.messages(at, path)
         attrs: dict[str, Any] = {}
         found: dict[int, memoryview] = {}
@@ -183,36 +212,39 @@ class _Reader:
             first = at + 6 + (16 if flags & 0x20 else 0) + (4 if flags & 0x10 else 0)
             width = 1 << (flags & 3)
             size = int.from_bytes(self.part(first, width, what), "little")
-            self.check_sum(at, first + width + size, what)
-            blocks, head = [(first + width, size)], 6 if flags & 4 else 4
+            first += width
+            self.claim(at, first + size + 4 - at, what)
+            self.check_sum(at, first + size, what)
+            head = 6 if flags & 4 else 4
         else:
             version, _, _, _, size = self.unpack("BBHII", at, what)
-            blocks, head, flags = [(at + 16, size)], 8, None
+            first, head, flags = at + 16, 8, None
+            self.claim(at, 16 + size, what)
         if version != (1 if flags is None else 2):
             raise self.fail(f"{what}: version {version}; expected 1 or 2")
-        seen: set[int] = set()
-        while blocks:
-            start, size = blocks.pop(0)
-            if start in seen or len(found) > _MESSAGES:
-                raise self.fail(f"{what}: continues in itself, or without end")
-            seen.add(start)
-            block = self.part(start, size, what)
-            while len(block) >= head:
+        blocks = [self.content[first : first + size]]
+        for block in blocks:
+            here = 0
+            while len(block) - here >= head:
+                self.ledger.step(_MESSAGE_STEPS)
                 if flags is None:
-                    kind, length, marks = struct.unpack("<HHB", block[:5])
+                    kind, length, marks = struct.unpack_from("<HHB", block, here)
                 else:
-                    kind, length, marks = struct.unpack("<BHB", block[:4])
-                if head + length > len(block):
+                    kind, length, marks = struct.unpack_from("<BHB", block, here)
+                here += head
+                if length > len(block) - here:
                     raise self.fail(f"{what}: a message of {length} bytes passes its end")
-                body, block = block[head : head + length], block[head + length :]
+                body = block[here : here + length]
+                here += length
                 if marks & 2:
                     raise self.fail(f"{what}: shared HDF5 messages: not supported")
                 if kind == _CONTINUATION:
-                    next_start, next_size = struct.unpack("<QQ", body[:16])
+                    start, size = struct.unpack("<QQ", body[:16])
+                    more = self.claim(start, size, what)
                     if flags is not None:  # "OCHK" before, a checksum after
-                        self.check_sum(next_start, next_start + next_size - 4, what)
-                        next_start, next_size = next_start + 4, next_size - 8
-                    blocks.append((next_start, next_size))
+                        self.check_sum(start, start + size - 4, what)
+                        more = more[4:-4]
+                    blocks.append(more)
                 elif kind:
                     found.append((kind, body))
         return found
@@ -244,31 +276,35 @@ class _Reader:
         tree, heap = struct.unpack("<QQ", body[:16])
         if bytes(self.part(heap, 4, what)) != b"HEAP":
             raise self.fail(f"{what}: no HDF5 heap of names at byte {heap}")
+        self.claim(heap, 32, what)
         size, _, start = self.unpack("3Q", heap + 8, what)
-        names = self.part(start, size, what)
+        names = bytes(self.claim(start, size, what))
+        left = size  # bytes of names that were not used yet
         links: list[tuple[str, int]] = []
-        nodes, seen = [tree], set[int]()
+        nodes = [tree]
         while nodes:
             at = nodes.pop()
-            if at in seen or len(seen) > _OBJECTS:
-                raise self.fail(f"{what}: HDF5 tree nodes that contain each other, or too many")
-            seen.add(at)
             signature = bytes(self.part(at, 4, what))
             if signature == b"TREE":
                 kind, _, used = self.unpack("BBH", at + 4, what)
+                self.claim(at, 24 + 16 * used, what)
                 children = self.unpack(f"{2 * used}Q", at + 24, what)[1::2]
                 if kind != 0:
                     raise self.fail(f"{what}: an HDF5 tree of kind {kind}; expected 0")
                 nodes += reversed(children)
             elif signature == b"SNOD":
-                for i in range(self.unpack("H", at + 6, what)[0]):
+                (count,) = self.unpack("H", at + 6, what)
+                self.claim(at, 8 + 40 * count, what)
+                for i in range(count):
+                    self.ledger.step()
                     name_at, child, cached = self.unpack("QQI", at + 8 + 40 * i, what)
                     if cached == 2:
                         raise self.fail(f"{path}: a soft HDF5 link: refused")
-                    end = bytes(names[name_at:]).find(b"\0")
-                    if name_at >= size or end < 0:
-                        raise self.fail(f"{what}: a name outside the HDF5 heap")
-                    links.append((bytes(names[name_at : name_at + end]).decode(), child))
+                    end = names.find(b"\0", name_at) if name_at < size else -1
+                    left -= end + 1 - name_at
+                    if end < 0 or left < 0:
+                        raise self.fail(f"{what}: a name outside the HDF5 heap, or one in another")
+                    links.append((names[name_at:end].decode(), child))
             else:
                 raise self.fail(f"{what}: no HDF5 tree node at byte {at}")
         return links
@@ -283,9 +319,9 @@ class _Reader:
                 f"{path}: an HDF5 dataset of {datatype.kind} ({datatype.size} bytes each); "
                 "expected floating-point or whole numbers"
             )
-        size = datatype.size
-        for length in shape:
-            size *= length
+        size = datatype.size * math.prod(shape)
+        if datatype.size * math.prod(length or 1 for length in shape) >= 1 << 63:
+            raise self.fail(f"{path}: shape {shape} has an axis that no memory holds")
         layout = found[_LAYOUT]
         version, kind = layout[0], layout[1]
         if version not in (3, 4) or kind not in (0, 1):
@@ -296,13 +332,12 @@ class _Reader:
         else:
             start, length = struct.unpack("<QQ", layout[2:18])
             # Nothing was ever written: HDF5 sets no place aside then.
-            data = memoryview(b"") if size == 0 else self.part(start, length, f"data of {path}")
-        self.claimed += size
-        if len(data) != size or self.claimed > len(self.content):
+            data = memoryview(b"") if size == 0 else self.claim(start, length, f"data of {path}")
+        if len(data) != size:
             raise self.fail(
                 f"{path}: shape {shape} takes {size} bytes; the file has {len(data)} for it"
             )
-        return Dataset(datatype.dtype, shape, data, attrs)
+        return Dataset(datatype.dtype, shape, data, attrs, f"{self.where}: {path}")
 
     def shape(self, body: memoryview, path: str) -> tuple[int, ...] | None:
         """None for a null dataspace (IV.A.2.b)."""
@@ -318,27 +353,21 @@ class _Reader:
         """IV.A.2.d; little-endian numbers, strings, and Keras's bfloat16, which is opaque."""
         kind, bits = body[0] & 15, int.from_bytes(body[1:4], "little")
         (size,) = struct.unpack("<I", body[4:8])
-        numbers: dict[tuple[int, bytes], torch.dtype] = {
-            (1, bytes([0, 0, 16, 0, 10, 5, 0, 10, 15, 0, 0, 0])): torch.float16,
-            (1, bytes([0, 0, 32, 0, 23, 8, 0, 23, 127, 0, 0, 0])): torch.float32,
-            (1, bytes([0, 0, 64, 0, 52, 11, 0, 52, 255, 3, 0, 0])): torch.float64,
-            (0, bytes([0, 0, 64, 0])): torch.int64,
-            (0, bytes([0, 0, 32, 0])): torch.int32,
-        }
-        if (kind == 1 and not bits & 1) or (kind == 0 and bits & 9 == 8):  # 8: signed
-            dtype = numbers.get((kind, bytes(body[8 : 8 + (12 if kind else 4)])))
+        if kind in (0, 1):
+            dtype = _NUMBERS.get((kind, bits, bytes(body[8 : 20 if kind else 12])))
             if dtype is not None and dtype.itemsize == size:
                 return _Datatype("number", size, dtype)
         if kind == 5 and size == 2:
             return _Datatype("number", size, torch.bfloat16)
-        if kind == 3:
+        if kind == 3 and size:
             return _Datatype("string", size)
-        if kind == 9 and bits & 15 == 1:
+        if kind == 9 and bits & 15 == 1 and size == 16:
             return _Datatype("strings", size)
         return _Datatype(f"HDF5 class {kind}", size)
 
     def attribute(self, body: memoryview, path: str) -> tuple[str, Any]:
         """Name and value: a string, a list of strings, or None for anything else (IV.A.2.m)."""
+        self.ledger.step(_MESSAGE_STEPS)
         version, flags, name_size, type_size, space_size = struct.unpack("<BBHHH", body[:8])
         if version not in (1, 2, 3) or (version > 1 and flags):
             raise self.fail(f"{path}: HDF5 attribute of version {version}, flags {flags}")
@@ -353,6 +382,7 @@ class _Reader:
         count = shape[0] if shape else 1
         if at + count * datatype.size > len(body):
             raise self.fail(f"{path}: HDF5 attribute {name!r} passes its end")
+        self.ledger.step(count)
         values = [self.text(body[at + i * datatype.size :], datatype, path) for i in range(count)]
         return name, values if shape else values[0]
 
@@ -363,19 +393,30 @@ class _Reader:
         what = f"text of {path}"
         if length == 0:
             return ""
-        if bytes(self.part(heap, 4, what)) != b"GCOL":
-            raise self.fail(f"{what}: no HDF5 heap at byte {heap}")
-        (size,) = self.unpack("Q", heap + 8, what)
-        at, end = heap + 16, heap + size
-        self.part(heap, size, what)
-        while at + 16 <= end:  # III.E
-            index, _, _, held = self.unpack("HHIQ", at, what)
-            if index == wanted:
-                return bytes(self.part(at + 16, min(length, held), what)).decode()
+        if heap not in self.texts:
+            self.texts[heap] = self.heap(heap, what)
+        if wanted not in self.texts[heap]:
+            raise self.fail(f"{what}: not in the HDF5 heap at byte {heap}, or read already")
+        return bytes(self.texts[heap].pop(wanted)[:length]).decode()
+
+    def heap(self, at: int, what: str) -> dict[int, memoryview]:
+        """Index and bytes of each text in a global heap (III.E)."""
+        if bytes(self.part(at, 4, what)) != b"GCOL":
+            raise self.fail(f"{what}: no HDF5 heap at byte {at}")
+        (size,) = self.unpack("Q", at + 8, what)
+        body, here = self.claim(at, size, what), 16
+        found: dict[int, memoryview] = {}
+        while here + 16 <= size:
+            self.ledger.step()
+            index, _, _, held = struct.unpack_from("<HHIQ", body, here)
             if index == 0:
                 break
-            at += 16 + -(-held // 8) * 8
-        raise self.fail(f"{what}: not in the HDF5 heap at byte {heap}")
+            here += 16
+            if held > size - here:
+                raise self.fail(f"{what}: passes the end of the HDF5 heap at byte {at}")
+            found.setdefault(index, body[here : here + held])
+            here += -(-held // 8) * 8
+        return found
 
 
 def _lookup3(data: bytes) -> int:
@@ -387,8 +428,8 @@ def _lookup3(data: bytes) -> int:
 
     a: int = (0xDEADBEEF + len(data)) & mask
     b = c = a
-    while len(data) > 12:
-        x, y, z = struct.unpack("<III", data[:12])
+    whole = max(len(data) - 1, 0) // 12 * 12  # at least one byte stays for the end
+    for x, y, z in struct.iter_unpack("<III", data[:whole]):
         a, b, c = (a + x) & mask, (b + y) & mask, (c + z) & mask
         a = ((a - c) & mask) ^ rotated(c, 4)
         c = (c + b) & mask
@@ -402,7 +443,7 @@ def _lookup3(data: bytes) -> int:
         a = (a + c) & mask
         c = ((c - b) & mask) ^ rotated(b, 4)
         b = (b + a) & mask
-        data = data[12:]
+    data = data[whole:]
     if not data:
         return c
     x, y, z = struct.unpack("<III", data.ljust(12, b"\0"))

@@ -118,4 +118,7 @@ def _names(group: Group, attribute: str, where: str) -> list[str]:
     names: list[str] = []
     for part in parts:  # None: an empty list, which h5py writes as numbers
         names += part if isinstance(part, list) else []
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise KerasFileError(f"{where}: {attribute} has {twice[:80]!r} twice")
     return names

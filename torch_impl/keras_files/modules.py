@@ -174,20 +174,22 @@ def contents_of(model: nn.Module, optimizer: KerasAdam | None = None) -> Content
     return Contents(in_keras(parameters), network, state, "module")
 
 
-def with_network(contents: Contents, dropout: float) -> Contents:
+def with_network(contents: Contents, dropout: float, where: str) -> Contents:
     """Contents of weights alone with the network that they are taken for.
 
     Hidden layers get a ReLU, the last a sigmoid where it has one unit. Dropout stands where the
     file names one, or where it names no layers as the tutorial's: after the only hidden layer.
 
     Raises:
-        ValueError: the dropout is no share, or the layers do not follow from one another.
+        ValueError: the dropout is no share.
+        KerasFileError: the layers do not follow from one another.
     """
     if not 0 <= dropout <= 1:
         raise ValueError(f"dropout is {dropout}; expected a share from 0 to 1")
     if contents.network is not None:
         return contents
-    names = list(dict.fromkeys(name.rpartition("/")[0] for name in contents.weights))
+    dense = dict.fromkeys(name.rpartition("/")[0] for name in contents.weights)
+    names = list(dense)
     shapes = {name: tuple(t.shape) for name, t in contents.weights.items()}
     named = list(dict.fromkeys(contents.layer_names))
     if not set(names) <= set(named):
@@ -196,7 +198,7 @@ def with_network(contents: Contents, dropout: float) -> Contents:
     unknown: list[str] = []
     width = 0
     for name in named:
-        if name in names:
+        if name in dense:
             # No Dense layer has a kernel of another shape: the comparison below tells.
             inputs, units = (*shapes.get(f"{name}/kernel", ()), 0, 0)[:2]
             width = width or inputs
@@ -210,7 +212,7 @@ def with_network(contents: Contents, dropout: float) -> Contents:
             unknown.append(name)
     network = Network(width, tuple(layers))
     if shapes != network.weight_shapes():
-        raise ValueError(f"weights {shapes} are no chain of Dense layers")
+        raise KerasFileError(f"{where}: weights {str(shapes)[:1000]} are no chain of Dense layers")
     end = "a sigmoid" if layers[-1].activation == "sigmoid" else "no activation"
     note = f"the file holds weights alone: taken for hidden layers with ReLU and {end} at the end"
     drops = [layer.name for layer in layers if layer.kind == "Dropout"]

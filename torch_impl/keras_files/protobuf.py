@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from torch_impl.keras_files.contents import KerasFileError
+from torch_impl.keras_files.ledger import Ledger
 
 __all__ = ["Message", "read_varint"]
 
@@ -17,6 +18,7 @@ _KINDS = {_VARINT: "a varint", _FIXED64: "64 bits", _BYTES: "bytes", _FIXED32: "
 
 _MOST_FIELDS = 30_000  # a SavedModel of two Dense layers has 2,000 that are looked at
 _COST = 4  # of a message, in fields
+_TEXT = 1024  # bytes of text that cost as much as a field
 
 
 def read_varint(data: memoryview, position: int, where: str) -> tuple[int, int]:
@@ -46,27 +48,23 @@ class Message:
     Args:
         data: the message's bytes.
         where: file and place, for messages to people.
-        budget: how many fields may still be read, shared with the messages inside: it bounds
-            time and memory whatever the bytes say.
+        ledger: whose steps are the fields that may still be read, shared with the messages
+            inside; a new one of 30,000 steps if None.
 
     Raises:
         KerasFileError: the bytes are no message, or hold more fields than any file needs.
     """
 
-    def __init__(
-        self, data: bytes | memoryview, where: str, budget: list[int] | None = None
-    ) -> None:
+    def __init__(self, data: bytes | memoryview, where: str, ledger: Ledger | None = None) -> None:
         self.where = where
-        self._budget = [_MOST_FIELDS] if budget is None else budget
+        self._ledger = Ledger(len(data), where, _MOST_FIELDS) if ledger is None else ledger
         self._fields: dict[int, list[tuple[int, int | memoryview]]] = {}
-        self._budget[0] -= _COST
+        self._ledger.step(_COST)
         data = memoryview(data)
         position = 0
         while position < len(data):
             start = position
-            self._budget[0] -= 1
-            if self._budget[0] < 0:
-                raise KerasFileError(f"{where}: more than {_MOST_FIELDS} protobuf fields")
+            self._ledger.step()
             tag, position = read_varint(data, position, where)
             number, kind = tag >> 3, tag & 7
             if kind not in _KINDS or not 0 < number < 1 << 29:
@@ -114,9 +112,7 @@ class Message:
             else:
                 position = 0
                 while position < len(value):
-                    self._budget[0] -= 1
-                    if self._budget[0] < 0:
-                        raise KerasFileError(f"{self.where}: more than {_MOST_FIELDS} numbers")
+                    self._ledger.step()
                     one, position = read_varint(value, position, f"{self.where}, field {number}")
                     found.append(one)
         return [one - (1 << 64) if one >> 63 else one for one in found]
@@ -140,8 +136,10 @@ class Message:
 
     def texts(self, number: int) -> list[str]:
         """All values of a string field."""
+        values = self.raw(number)
+        self._ledger.step(sum(len(value) // _TEXT for value in values))
         try:
-            return [str(value, "utf-8") for value in self.raw(number)]
+            return [str(value, "utf-8") for value in values]
         except UnicodeDecodeError as error:
             raise KerasFileError(f"{self.where}: field {number} is no UTF-8 text") from error
 
@@ -152,12 +150,12 @@ class Message:
     def messages(self, number: int, name: str) -> Iterator[Message]:
         """All messages in a field; the name is for messages to people."""
         for index, value in enumerate(self.raw(number)):
-            yield Message(value, f"{self.where}, {name} {index}", self._budget)
+            yield Message(value, f"{self.where}, {name} {index}", self._ledger)
 
     def message(self, number: int, name: str) -> Message:
         """The last message in a field, empty if it is absent."""
         value = (self.raw(number) or [memoryview(b"")])[-1]
-        return Message(value, f"{self.where}, {name}", self._budget)
+        return Message(value, f"{self.where}, {name}", self._ledger)
 
     def mapping(self, number: int, name: str) -> dict[str, Message]:
         """A `map<string, message>` field: the last of each key."""

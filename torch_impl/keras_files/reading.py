@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from torch_impl.keras_files.archive import Archive
-from torch_impl.keras_files.config import adam_of, network_of, parsed_json
+from torch_impl.keras_files.config import adam_fault, adam_of, network_of, parsed_json
 from torch_impl.keras_files.contents import AdamState, Contents, KerasFileError
 from torch_impl.keras_files.hdf5 import Group, read_hdf5
 from torch_impl.keras_files.legacy_h5 import read_legacy_h5
@@ -154,15 +154,15 @@ def _adam(
     return optimizer, notes + more
 
 
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
 def _checked(found: Contents, where: str) -> Contents:
-    """Weights of the network's shapes, of one floating-point type, and finite."""
+    """Weights of the network's shapes, of one floating-point type, and finite; Adam's numbers."""
     if not found.weights:
         raise KerasFileError(f"{where}: holds no weights")
     faults = []
     expected = {} if found.network is None else found.network.weight_shapes()
-    dtypes = {str(t.dtype).removeprefix("torch.") for t in found.weights.values()}
-    if len(dtypes) > 1 or not next(iter(found.weights.values())).is_floating_point():
-        faults.append(f"weights are {', '.join(sorted(dtypes))}; expected one float type")
     if found.network is not None and found.weights.keys() != expected.keys():
         faults.append(f"weights are {', '.join(found.weights)}; expected {', '.join(expected)}")
     shapes = {name: tuple(t.shape) for name, t in found.weights.items()} | expected
@@ -173,12 +173,25 @@ def _checked(found: Contents, where: str) -> Contents:
             rows += [(f"{kind} of {name}", t, shapes[name]) for name, t in slots.items()]
         if not 0 <= found.optimizer.iterations < 2**53:
             faults.append(f"the optimizer made {found.optimizer.iterations} steps")
+        for name in ("learning_rate", "beta_1", "beta_2", "epsilon"):
+            fault = adam_fault(name, getattr(found.optimizer, name))
+            faults += [] if fault is None else [fault]
+    dtypes = {t.dtype for t in found.weights.values()}
+    dtypes |= {t.dtype for _, t, _ in rows}.difference(_FLOATS)
+    if len(dtypes) > 1 or not dtypes <= set(_FLOATS):
+        told = sorted(str(dtype).removeprefix("torch.") for dtype in dtypes)
+        faults.append(f"weights are {', '.join(told)}; expected one float type")
     for name, tensor, shape in rows:
         if tuple(tensor.shape) != shape:
             faults.append(f"{name} has shape {tuple(tensor.shape)}; expected {shape}")
+        elif tensor.ndim > 2 or not tensor.numel():
+            faults.append(f"{name} has shape {shape}; expected one or two axes, none of them 0")
+        if tensor.ndim > 2 or tensor.dtype not in _FLOATS:
+            continue
         bad = ~torch.isfinite(tensor)
         if bool(bad.any()):
-            at = tuple(bad.nonzero()[0].tolist())
+            first = bad.flatten().byte().argmax()
+            at = tuple(int(place) for place in torch.unravel_index(first, bad.shape))
             faults.append(f"{name} is not finite in {int(bad.sum())} places, first at {at}")
     if faults:
         raise KerasFileError(f"{where}: " + "; ".join(faults)[:1000])

@@ -10,6 +10,7 @@ import struct
 
 from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.crc32c import masked_crc32c
+from torch_impl.keras_files.ledger import Ledger
 from torch_impl.keras_files.protobuf import read_varint
 
 __all__ = ["read_table"]
@@ -18,6 +19,7 @@ _MAGIC = 0xDB4775248B80FB57
 _FOOTER, _TRAILER = 48, 5
 _LONGEST_KEY = 1024
 _MOST_ENTRIES = 10_000
+_BLOCK = 64  # steps; TensorFlow fills blocks of 256 KiB
 
 _Handle = tuple[int, int]
 
@@ -41,23 +43,24 @@ def read_table(data: bytes, where: str) -> dict[bytes, memoryview]:
             f"(48 bytes, the last 8 of them {_MAGIC.to_bytes(8, 'little').hex()})"
         )
     view = memoryview(data)
+    ledger = Ledger(len(data), where)
     footer = view[-_FOOTER:-8]
     meta, position = _handle(footer, 0, f"{where}, footer")
     index, position = _handle(footer, position, f"{where}, footer")
     if any(footer[position:]):
         raise KerasFileError(f"{where}, footer: its padding is not zero")
-    if _block(view, meta, f"{where}, metaindex block"):
+    if _block(view, meta, f"{where}, metaindex block", ledger):
         raise KerasFileError(f"{where}: has a filter, which TensorFlow does not write")
     handles = [meta, index]
     entries: dict[bytes, memoryview] = {}
     last = b""
-    for number, (limit, value) in enumerate(_block(view, index, f"{where}, index block")):
+    for number, (limit, value) in enumerate(_block(view, index, f"{where}, index block", ledger)):
         place = f"{where}, block {number}"
         handle, end = _handle(value, 0, place)
         if end != len(value):
             raise KerasFileError(f"{place}: its address has {len(value)} bytes; expected {end}")
         handles.append(handle)
-        for key, entry in _block(view, handle, place):
+        for key, entry in _block(view, handle, place, ledger):
             if (entries and key <= last) or key > limit:
                 raise KerasFileError(f"{place}: the key {_show(key)} is out of order")
             entries[key] = entry
@@ -82,12 +85,16 @@ def _handle(data: memoryview, position: int, where: str) -> tuple[_Handle, int]:
     return (offset, size), position
 
 
-def _block(data: memoryview, handle: _Handle, where: str) -> list[tuple[bytes, memoryview]]:
+def _block(
+    data: memoryview, handle: _Handle, where: str, ledger: Ledger
+) -> list[tuple[bytes, memoryview]]:
     offset, size = handle
     if offset + size + _TRAILER > len(data) - _FOOTER:
         raise KerasFileError(
             f"{where}: {size} bytes from byte {offset} on do not fit into the file's {len(data)}"
         )
+    ledger.claim(offset, size + _TRAILER, "a block")
+    ledger.step(_BLOCK)
     block = data[offset : offset + size]
     (stored,) = struct.unpack("<I", data[offset + size + 1 : offset + size + _TRAILER])
     came = masked_crc32c(data[offset : offset + size + 1])

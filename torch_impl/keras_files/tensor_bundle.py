@@ -18,6 +18,7 @@ from torch import Tensor
 from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.crc32c import masked_crc32c
 from torch_impl.keras_files.folder import OpenFile, read_whole
+from torch_impl.keras_files.ledger import Ledger
 from torch_impl.keras_files.protobuf import Message, read_varint
 from torch_impl.keras_files.sorted_table import read_table
 
@@ -27,6 +28,7 @@ _LARGEST_INDEX = 16 << 20
 _LARGEST_TOTAL = 1 << 30
 _LARGEST_TEXT = 16 << 20
 _MOST_SHARDS = 1000
+_ENTRY_STEPS = 40  # of a tensor of 3 axes: 38
 _STRING = 7
 _DTYPES = {
     1: torch.float32,
@@ -78,14 +80,16 @@ class TensorBundle:
             raise KerasFileError(f"{index}: has no header (an entry with an empty key)")
         self._shards = _read_header(Message(table.pop(b""), f"{index}, header"))
         self._sizes: dict[int, int] = {}
+        self._ledgers: dict[int, Ledger] = {}
         self.entries: Mapping[str, Entry] = {}
+        ledger = Ledger(0, str(index), _ENTRY_STEPS * (len(table) + 1))
         entries: dict[str, Entry] = {}
         for raw, value in table.items():
             try:
                 key = raw.decode()
             except UnicodeDecodeError as error:
                 raise KerasFileError(f"{index}: the key {raw[:80]!r} is no UTF-8") from error
-            entries[key] = self._read_entry(Message(value, f"{index}, {key}"))
+            entries[key] = self._read_entry(Message(value, f"{index}, {key}", ledger))
         self.entries = entries
         total = sum(entry.size for entry in entries.values())
         if total > _LARGEST_TOTAL:
@@ -94,15 +98,16 @@ class TensorBundle:
             )
 
     def tensor(self, key: str) -> Tensor:
-        """A tensor of numbers.
+        """A tensor of numbers; once.
 
         Raises:
-            KerasFileError: it is missing, is of strings, or its checksum is wrong.
+            KerasFileError: it is missing, is of strings, its checksum is wrong, or its bytes were
+                read already.
         """
         entry = self._entry(key)
         if entry.dtype is None:
             raise KerasFileError(f"{self.prefix}: {key} holds strings; expected numbers")
-        data = self._data(entry)
+        data = self._data(key, entry)
         self._check(key, entry, masked_crc32c(data))
         if not data:
             return torch.empty(entry.shape, dtype=entry.dtype)
@@ -121,7 +126,7 @@ class TensorBundle:
                 f"{self.prefix}: {key} is {entry.dtype or 'strings'} of shape {entry.shape} and "
                 f"{entry.size} bytes; expected one string of at most {_LARGEST_TEXT}"
             )
-        data = self._data(entry)
+        data = self._data(key, entry)
         where = f"{self.prefix}: {key}"
         # The length as a varint, the length's checksum, the string; the entry's checksum
         # counts the length as four bytes, not as a varint.
@@ -148,8 +153,12 @@ class TensorBundle:
             self._sizes[shard] = file.size
         return self._sizes[shard]
 
-    def _data(self, entry: Entry) -> bytes:
-        file = OpenFile(self._folder, self._shard(entry.shard))
+    def _data(self, key: str, entry: Entry) -> bytes:
+        path = self._shard(entry.shard)
+        if entry.shard not in self._ledgers:
+            self._ledgers[entry.shard] = Ledger(self._size(entry.shard), str(path))
+        self._ledgers[entry.shard].claim(entry.offset, entry.size, key)
+        file = OpenFile(self._folder, path)
         try:
             return file.read(entry.offset, entry.size)
         finally:

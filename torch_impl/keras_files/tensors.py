@@ -18,6 +18,7 @@ from torch_impl.keras_files.contents import AdamState, Contents, KerasFileError,
 __all__ = ["read_tensors", "tensors_bytes"]
 
 _KEY = "keras"
+_LARGEST_HEADER = 1 << 20  # 100 bytes for each of the tensors of 1,600 layers with Adam's state
 
 
 def read_tensors(path: Path) -> Contents:
@@ -28,11 +29,17 @@ def read_tensors(path: Path) -> Contents:
     """
     from safetensors import SafetensorError, safe_open
 
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    if size > _LARGEST_HEADER:
+        raise KerasFileError(
+            f"{path}: a header of {size} bytes; at most {_LARGEST_HEADER} are read"
+        )
     try:
         with safe_open(path, framework="pt") as opened:
             facts_text = (opened.metadata() or {}).get(_KEY, "{}")
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError, TypeError) as error:
         raise KerasFileError(f"{path}: damaged safetensors ({error})") from None
     facts = parsed_json(facts_text, f"{path}: {_KEY}")
     network: Network | None = None

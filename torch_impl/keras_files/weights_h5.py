@@ -19,7 +19,7 @@ from torch_impl.keras_files.hdf5 import Dataset, Group
 
 __all__ = ["adam_from", "dense_groups", "is_adam", "named_weights", "optimizer_tensors"]
 
-_GROUP = re.compile(r"(dense|dropout|activation|input_layer)(?:_(\d+))?")
+_GROUP = re.compile(r"(dense|dropout|activation|input_layer)(?:_(\d{1,9}))?")
 _NO_WEIGHTS = ("dropout", "activation", "input_layer")
 
 

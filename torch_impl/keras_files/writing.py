@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from torch_impl.keras_files.config import compile_config, model_config
-from torch_impl.keras_files.contents import Contents, Network
+from torch_impl.keras_files.contents import Contents, KerasFileError, Network
 from torch_impl.keras_files.tensors import tensors_bytes
 from torch_impl.replacing import replace_file
 
@@ -34,10 +34,12 @@ def write_keras(contents: Contents, path: str | os.PathLike[str]) -> None:
     A file that is there is replaced in one move, when the new one is whole.
 
     Raises:
-        ValueError: another ending, or a format that needs the network and contents without one.
+        ValueError: another ending, a format that needs the network and contents without one, or
+            a name that the format cannot hold (a `KerasFileError`).
         OSError: it could not be written.
     """
     path = Path(path)
+    _check_names(contents, path)
     if path.name.endswith(".weights.h5"):
         content = _weights_h5(contents)
     elif path.suffix == ".safetensors":
@@ -51,6 +53,32 @@ def write_keras(contents: Contents, path: str | os.PathLike[str]) -> None:
             f"{path}: unknown ending; expected .keras, .weights.h5, .h5 or .safetensors"
         )
     replace_file(path, content)
+
+
+def _check_names(contents: Contents, path: Path) -> None:
+    """Names come from files: not every one can stand in a file of another kind."""
+    named = [("layer", name) for _, name in _layers(contents)]
+    if contents.network is not None:
+        named.append(("model", contents.network.name))
+    members = path.suffix == ".h5" and not path.name.endswith(".weights.h5")
+    for kind, name in named:
+        why = ""
+        if not _is_text(name):
+            why = "it is no text in UTF-8"
+        elif "\0" in name and path.suffix != ".safetensors":
+            why = "HDF5's texts end at a NUL"
+        elif members and kind == "layer" and name in (".", "top_level_model_weights"):
+            why = "an HDF5 group has another member of that name"
+        if why:
+            raise KerasFileError(f"{path}: the {kind} {name[:80]!r} cannot be written: {why}")
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return True
 
 
 def _archive(contents: Contents) -> bytes:
@@ -83,8 +111,7 @@ def _weights_h5(contents: Contents) -> bytes:
             counts[kind] = number + 1
             group = root.create_group(f"layers/{kind.lower()}{f'_{number}' if number else ''}/vars")
             group.attrs["name"] = layer
-            names = [n for n in contents.weights if n.rpartition("/")[0] == layer]
-            for i, weight in enumerate(sorted(names, reverse=True)):  # the kernel, the bias
+            for i, weight in enumerate(_own(contents, layer)):
                 _put(group, str(i), contents.weights[weight])
         if contents.optimizer is not None:
             group = root.create_group("optimizer/vars")
@@ -111,7 +138,7 @@ def _legacy_h5(contents: Contents) -> bytes:
         model = contents.network.name
         for _, layer in _layers(contents):
             group = held.create_group(layer)
-            weights = [n for n in contents.weights if n.rpartition("/")[0] == layer]
+            weights = _own(contents, layer)
             paths = {f"{model}/{name}": contents.weights[name] for name in weights}
             _put_named(group, paths)
         _put_named(held.create_group("top_level_model_weights"), {})
@@ -133,6 +160,12 @@ def _layers(contents: Contents) -> list[tuple[str, str]]:
     return [
         ("Dense", name) for name in dict.fromkeys(n.rpartition("/")[0] for n in contents.weights)
     ]
+
+
+def _own(contents: Contents, layer: str) -> list[str]:
+    """Names of a layer's weights: the kernel, the bias."""
+    names = (f"{layer}/kernel", f"{layer}/bias")
+    return [name for name in names if name in contents.weights]
 
 
 def _adam_variables(contents: Contents) -> dict[str, Tensor]:
