@@ -256,7 +256,7 @@ def sealed(*rows: bytes, restarts: int = 1) -> bytes:
         ),
         pytest.param(
             table({f"{i:05d}".encode(): b"" for i in range(10_001)}),
-            "more than 10000 entries",
+            "more than 5000 entries",
             id="too-many",
         ),
     ],

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any, Literal
 
-from torch_impl.keras_files.contents import AdamState, KerasFileError, Layer, Network
+from torch_impl.keras_files.contents import MOST_LAYERS, AdamState, KerasFileError, Layer, Network
 from torch_impl.keras_files.object_graph import SUPPORTED
 
 __all__ = [
@@ -105,6 +105,8 @@ def network_of(root: dict[str, Any], where: str) -> tuple[Network, tuple[str, ..
             "with its layers in its config"
         )
     assert isinstance(config, dict)
+    if len(rows) > MOST_LAYERS:
+        raise KerasFileError(f"{where}: {len(rows)} layers; at most {MOST_LAYERS} are read")
     for row in rows:
         if not isinstance(row, dict) or not isinstance(row.get("config"), dict):
             raise KerasFileError(f"{where}: a layer is {str(row)[:80]}; expected an object")

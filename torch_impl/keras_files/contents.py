@@ -8,7 +8,17 @@ from typing import Literal
 
 from torch import Tensor
 
-__all__ = ["AdamState", "Contents", "KerasFileError", "Layer", "Network", "printable"]
+__all__ = [
+    "MOST_LAYERS",
+    "AdamState",
+    "Contents",
+    "KerasFileError",
+    "Layer",
+    "Network",
+    "printable",
+]
+
+MOST_LAYERS = 2_000  # of one network; a module of as many is built in half a second
 
 _LONGEST_LINE = 8_000  # two of the longest paths
 

@@ -26,7 +26,8 @@ __all__ = ["Dataset", "Group", "read_hdf5"]
 
 _UNDEFINED = 2**64 - 1
 _DEPTH = 16  # more than any network of the family has
-_MESSAGE_STEPS, _PATH_STEP, _SUM_STEP = 2, 256, 12  # the latter two in bytes
+_OBJECT, _ATTRIBUTE_IN_IT, _MESSAGE = 8, 8, 2  # steps
+_PATH_STEP, _SUM_STEP = 256, 12  # bytes
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 _DATASPACE, _LINK_INFO, _DATATYPE, _LINK, _EXTERNAL, _LAYOUT = 0x1, 0x2, 0x3, 0x6, 0x7, 0x8
@@ -168,7 +169,7 @@ class _Reader:
     def read_object(self, at: int, path: str, depth: int) -> Group | Dataset:
         if depth > _DEPTH:
             raise self.fail(f"{path}: HDF5 groups nested more than {_DEPTH} deep")
-        self.ledger.step(len(path) // _PATH_STEP)
+        self.ledger.step(_OBJECT + len(path) // _PATH_STEP)
         messages = self.messages(at, path)
         attrs: dict[str, Any] = {}
         found: dict[int, memoryview] = {}
@@ -226,7 +227,7 @@ class _Reader:
         for block in blocks:
             here = 0
             while len(block) - here >= head:
-                self.ledger.step(_MESSAGE_STEPS)
+                self.ledger.step(_MESSAGE)
                 if flags is None:
                     kind, length, marks = struct.unpack_from("<HHB", block, here)
                 else:
@@ -367,7 +368,7 @@ class _Reader:
 
     def attribute(self, body: memoryview, path: str) -> tuple[str, Any]:
         """Name and value: a string, a list of strings, or None for anything else (IV.A.2.m)."""
-        self.ledger.step(_MESSAGE_STEPS)
+        self.ledger.step(_ATTRIBUTE_IN_IT)
         version, flags, name_size, type_size, space_size = struct.unpack("<BBHHH", body[:8])
         if version not in (1, 2, 3) or (version > 1 and flags):
             raise self.fail(f"{path}: HDF5 attribute of version {version}, flags {flags}")

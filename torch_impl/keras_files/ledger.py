@@ -8,15 +8,17 @@ from torch_impl.keras_files.contents import KerasFileError
 
 __all__ = ["Ledger"]
 
-_STEPS = 200_000  # a network of 1,000 layers with Adam's state takes as many, and half a second
+_STEPS = 300_000  # a network of 1,000 layers with Adam's state takes as many, and half a second
 _CLAIM = 4  # steps
+_PRODUCED = 2  # times the file's size
 
 
 class Ledger:
     """Bounds time and memory by a file's size, whatever its bytes say.
 
-    Every container's reader claims the bytes that it reads, each once: what comes out of them is
-    never more than a fixed multiple of the file. What costs time and no bytes is a step.
+    A reader claims the bytes that it reads, each once, or counts what it makes of them where the
+    same may be asked for again: it never is more than a multiple of the file. What costs time
+    and no bytes is a step.
 
     Args:
         size: of the file.
@@ -26,6 +28,7 @@ class Ledger:
 
     def __init__(self, size: int, where: str, steps: int = _STEPS) -> None:
         self._size, self._where, self._steps, self._left = size, where, steps, steps
+        self._unproduced = _PRODUCED * size
         self._starts: list[int] = []
         self._ends: list[int] = []
 
@@ -39,6 +42,20 @@ class Ledger:
         if self._left < 0:
             raise KerasFileError(
                 f"{self._where}: has too many parts: more than {self._steps} steps to read it"
+            )
+
+    def produce(self, size: int, what: str) -> None:
+        """Counts what is made of the file.
+
+        Raises:
+            KerasFileError: it is more than twice the file.
+        """
+        self.step(_CLAIM)
+        self._unproduced -= size
+        if self._unproduced < 0:
+            raise KerasFileError(
+                f"{self._where}: {what} of {size} bytes would make more than {_PRODUCED} times the "
+                f"file's {self._size}; expected each byte to be used once"
             )
 
     def claim(self, at: int, size: int, what: str) -> None:

@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from torch_impl.keras_adam import KerasAdam
 from torch_impl.keras_dropout import KerasDropout
 from torch_impl.keras_files.config import network_of
-from torch_impl.keras_files.contents import AdamState, Contents, KerasFileError, Layer, Network
+from torch_impl.keras_files.contents import (
+    MOST_LAYERS,
+    AdamState,
+    Contents,
+    KerasFileError,
+    Layer,
+    Network,
+)
 from torch_impl.keras_weights import WeightRow
 from torch_impl.model import FraudClassifier
 from torch_impl.rows import as_tensor
@@ -194,6 +201,8 @@ def with_network(contents: Contents, dropout: float, where: str) -> Contents:
     named = list(dict.fromkeys(contents.layer_names))
     if not set(names) <= set(named):
         named = [names[0], "dropout", names[1]] if len(names) == 2 else names
+    if len(named) > MOST_LAYERS:
+        raise KerasFileError(f"{where}: {len(named)} layers; at most {MOST_LAYERS} are read")
     layers: list[Layer] = []
     unknown: list[str] = []
     width = 0

@@ -98,11 +98,11 @@ class TensorBundle:
             )
 
     def tensor(self, key: str) -> Tensor:
-        """A tensor of numbers; once.
+        """A tensor of numbers.
 
         Raises:
-            KerasFileError: it is missing, is of strings, its checksum is wrong, or its bytes were
-                read already.
+            KerasFileError: it is missing, is of strings, its checksum is wrong, or so much was
+                read of its file already that bytes must have been read again and again.
         """
         entry = self._entry(key)
         if entry.dtype is None:
@@ -157,7 +157,7 @@ class TensorBundle:
         path = self._shard(entry.shard)
         if entry.shard not in self._ledgers:
             self._ledgers[entry.shard] = Ledger(self._size(entry.shard), str(path))
-        self._ledgers[entry.shard].claim(entry.offset, entry.size, key)
+        self._ledgers[entry.shard].produce(entry.size, key)
         file = OpenFile(self._folder, path)
         try:
             return file.read(entry.offset, entry.size)

@@ -41,17 +41,21 @@ def write_keras(contents: Contents, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     _check_names(contents, path)
     if path.name.endswith(".weights.h5"):
-        content = _weights_h5(contents)
+        make = _weights_h5
     elif path.suffix == ".safetensors":
-        content = tensors_bytes(contents)
+        make = tensors_bytes
     elif path.suffix in (".keras", ".h5"):
         if contents.network is None:
             raise ValueError(f"{path}: {path.suffix} holds the network; expected contents with one")
-        content = _archive(contents) if path.suffix == ".keras" else _legacy_h5(contents)
+        make = _archive if path.suffix == ".keras" else _legacy_h5
     else:
         raise ValueError(
             f"{path}: unknown ending; expected .keras, .weights.h5, .h5 or .safetensors"
         )
+    try:
+        content = make(contents)
+    except (OSError, RuntimeError, ValueError) as error:  # what h5py raises, without a path
+        raise KerasFileError(f"{path}: cannot be written ({error})") from error
     replace_file(path, content)
 
 
