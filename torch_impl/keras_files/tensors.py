@@ -40,7 +40,7 @@ def read_tensors(path: Path) -> Contents:
             facts_text = (opened.metadata() or {}).get(_KEY, "{}")
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, RuntimeError, TypeError) as error:
-        raise KerasFileError(f"{path}: damaged safetensors ({error})") from None
+        raise KerasFileError(f"{path}: damaged safetensors ({str(error)[:200]})") from None
     facts = parsed_json(facts_text, f"{path}: {_KEY}")
     network: Network | None = None
     notes: tuple[str, ...] = ()
