@@ -594,6 +594,28 @@ FAULTS = (
     Change("compiled: autocast is not noticed", _NATIVE, '            and not torch.is_autocast_enabled("cpu")\n', "", ("test_native_epoch.py",)),
     Change("dropout's count of calls is not in the state_dict", _DROPOUT, "return torch.tensor(self.calls)", "return torch.tensor(0)", ("test_model.py",)),
     Change("a program exported with dropout counts no calls", _DROPOUT, "if torch.jit.is_tracing() or _is_exporting():", "if False:", ("test_model.py::test_a_seeded_model_is_exported_in_eval_mode_alone",), live=True),
+    # what a stranger's file may cost, and say
+    Change("a byte of a file is read twice", "torch_impl/keras_files/ledger.py", "if before > at or after < at + size:", "if False:", ("test_files_bounded.py",)),
+    Change("what overlaps the next thing of a file is read", "torch_impl/keras_files/ledger.py", "if before > at or after < at + size:", "if before > at:", ("test_files_bounded.py",)),
+    Change("a file's steps are not counted", "torch_impl/keras_files/ledger.py", "self._left -= count", "self._left -= 0", ("test_files_bounded.py",)),
+    Change("what is made of a checkpoint is not counted", "torch_impl/keras_files/ledger.py", "self._unproduced -= size", "self._unproduced -= 0", ("test_files_bounded.py",)),
+    Change("a dataset is copied for each of its names", "torch_impl/keras_files/hdf5.py", "        self.taken = True\n", "", ("test_hdf5_hostile.py",)),
+    Change("a text is decoded for each of its references", "torch_impl/keras_files/hdf5.py", "self.texts[heap].pop(wanted)", "self.texts[heap][wanted]", ("test_files_bounded.py",)),
+    Change("a heap is walked for each reference to it", "torch_impl/keras_files/hdf5.py", "        if heap not in self.texts:\n", "        if True:\n", ("test_files_bounded.py",)),
+    Change("texts of no size are texts", "torch_impl/keras_files/hdf5.py", "if kind == 3 and size:", "if kind == 3:", ("test_files_bounded.py",)),
+    Change("names in an HDF5 heap may lie in one another", "torch_impl/keras_files/hdf5.py", "if end < 0 or left < 0:", "if end < 0:", ("test_files_bounded.py",)),
+    Change("a float of another normalisation is a float32", "torch_impl/keras_files/hdf5.py", "_NUMBERS.get((kind, bits, ", "_NUMBERS.get((kind, (bits & ~0x30 | 0x20) if kind else bits, ", ("test_files_bounded.py",)),
+    Change("a float of the VAX's order is a float32", "torch_impl/keras_files/hdf5.py", "_NUMBERS.get((kind, bits, ", "_NUMBERS.get((kind, bits & ~0x41 if kind else bits, ", ("test_files_bounded.py",)),
+    Change("a zip's directory may be of any size", "torch_impl/keras_files/archive.py", "if size > _LARGEST_DIRECTORY:", "if False:", ("test_files_bounded.py",)),
+    Change("each member of a zip may unpack to as much", "torch_impl/keras_files/archive.py", "            self._unpacked -= member.file_size\n", "", ("test_files_bounded.py",)),
+    Change("a text in a message costs nothing", "torch_impl/keras_files/protobuf.py", "        self._ledger.step(sum(len(value) // _TEXT for value in values))\n", "", ("test_files_bounded.py",)),
+    Change("a block of an index is read for each of its addresses", "torch_impl/keras_files/sorted_table.py", "    ledger.claim(offset, size + _TRAILER, \"a block\")\n", "", ("test_files_bounded.py",)),
+    Change("every note of a config is told", "torch_impl/keras_files/config.py", "_MOST_FAULTS, _MOST_NOTES = 12, 100", "_MOST_FAULTS, _MOST_NOTES = 12, 10**9", ("test_files_bounded.py",)),
+    Change("a decay of 1 is one of Adam's", "torch_impl/keras_files/config.py", "below = 1.0 if name in (\"beta_1\", \"beta_2\") else 1e9", "below = 1e9", ("test_files_bounded.py",)),
+    Change("Adam's numbers are not checked where all formats meet", "torch_impl/keras_files/reading.py", "            faults += [] if fault is None else [fault]\n", "", ("test_files_bounded.py",)),
+    Change("a layer of no units is read", "torch_impl/keras_files/reading.py", "elif tensor.ndim > 2 or not tensor.numel():", "elif tensor.ndim > 2:", ("test_files_bounded.py",)),
+    Change("a file's name of a layer steers the terminal", "torch_impl/__main__.py", "return escape(printable(text))", "return escape(text)", ("test_files_bounded.py",)),
+    Change("a NUL in a name is written", "torch_impl/keras_files/writing.py", "elif \"\\0\" in name and path.suffix != \".safetensors\":", "elif False:", ("test_files_bounded.py",)),
 )  # fmt: skip
 
 HARMLESS = (

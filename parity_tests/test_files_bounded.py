@@ -357,6 +357,16 @@ def one_heap_of_names() -> bytes:
     return file.finished(file.table(file.tree(node), file.names(8, at)))
 
 
+def names_in_one_another() -> bytes:
+    """Members called abcdef, bcdef and so on, which are one text."""
+    file = Writer()
+    names = file.names(8, file.put(b"abcdef\0\0"))
+    inner = [file.group({}) for _ in range(6)]
+    entries = (struct.pack("<QQII16x", i, at, 0, 0) for i, at in enumerate(inner))
+    node = file.put(b"SNOD\1\0\6\0" + b"".join(entries))
+    return file.finished(file.table(file.tree(node), names))
+
+
 def one_object_twice() -> bytes:
     file = Writer()
     layer = file.group({})
@@ -462,6 +472,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "a-float-of-another-bias": (with_float((16, 126)), "HDF5 dataset of HDF5 class 1"),
     "a-float-of-another-exponent": (with_float((12, 22)), "HDF5 dataset of HDF5 class 1"),
     "one-heap-of-names": (one_heap_of_names, "stands where something else does"),
+    "names-in-one-another": (names_in_one_another, "a name outside the HDF5 heap, or one"),
     "one-object-twice": (one_object_twice, "stands where something else does"),
     "many-messages": (many_messages, "has too many parts"),
     "a-long-header": (long_header, "has too many parts"),
