@@ -261,7 +261,7 @@ def outcome(read: Callable[[], object]) -> tuple[str, int, int]:
     return came, calls, peak
 
 
-def check(read: Callable[[], object], size: int, shown: str) -> None:
+def check(read: Callable[[], object], size: int, shown: str) -> str:
     """A few calls and a few bytes of memory for each of the file, and one line at the end."""
     came, calls, peak = outcome(read)
     assert calls <= 20_000 + 6 * size, f"{calls} calls for {size} bytes: {came}"
@@ -270,6 +270,7 @@ def check(read: Callable[[], object], size: int, shown: str) -> None:
         assert shown in came
         assert came.isprintable()
         assert len(came) < 1500
+    return came
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -296,10 +297,11 @@ def test_work_and_memory_grow_with_a_files_size_alone(kind: str, tmp_path: Path)
 
 
 def test_work_on_an_index_grows_with_its_size_alone(tmp_path: Path) -> None:
-    """However often it names one block."""
+    """However often it names one block, which is summed up once."""
     content = blocks_of_one_place(random.Random(1), 900)
     (tmp_path / "x.index").write_bytes(content)
-    check(lambda: read_keras(tmp_path / "x"), len(content), "x.index")
+    came = check(lambda: read_keras(tmp_path / "x"), len(content), "x.index")
+    assert f"a block at byte 0 of {4 * 901 + 5} bytes stands where something else does" in came
 
 
 def test_work_on_a_checkpoint_grows_with_its_size_alone(tmp_path: Path) -> None:
