@@ -157,16 +157,20 @@ def test_weights_alone_are_taken_for_what_a_warning_says(classic: bool, tmp_path
 
 
 @pytest.mark.parametrize("classic", [True, False], ids=["classic", "keras-3"])
-@pytest.mark.parametrize("form", ["file", "text", "parsed"])
+@pytest.mark.parametrize("form", ["file", "file-of-windows", "text", "indented-text", "parsed"])
 def test_weights_alone_take_the_architecture_beside_them(
     form: str, classic: bool, tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
-    """With nothing guessed, under the config's names, from a file, a text or parsed."""
+    """With nothing guessed, under the config's names, from a file, a text or parsed.
+
+    PowerShell writes a file in UTF-16.
+    """
     path = weights_alone(tmp_path, classic=classic)
     text = to_json("sigmoid", "linear", "relu", names="xyz")
-    (tmp_path / "model.json").write_text(text)
-    given = {"file": tmp_path / "model.json", "text": text, "parsed": json.loads(text)}[form]
-    model = load_keras(path, config=given)
+    file = tmp_path / "model.json"
+    file.write_text(text, encoding="utf-16" if form == "file-of-windows" else "utf-8")
+    texts = {"text": text, "indented-text": f"\n  {text}", "parsed": json.loads(text)}
+    model = load_keras(path, config=texts.get(form, file))
     assert isinstance(model, KerasNetwork)
     layers = model.keras_network.layers
     assert [(layer.name, layer.activation) for layer in layers] == [
@@ -187,11 +191,15 @@ def test_an_architecture_of_other_weights_is_refused(tmp_path: Path) -> None:
     )
     for config, message in (
         (other, r"config: its layers have weights .*\(4, 9\).*; the file has .*\(4, 3\)"),
-        ("{}", "config: the model is a 'None'"),
-        ('{"a": ', "config: is no JSON"),
+        ("{}", "^config: the model is a 'None'"),
+        ({}, "^config: the model is a 'None'"),
+        ('{"a": ', "^config: is no JSON"),
     ):
         with pytest.raises(KerasFileError, match=message):
             load_keras(path, config=config)
+    (tmp_path / "list.json").write_text("[]")
+    with pytest.raises(KerasFileError, match=r"list\.json: is list; expected an object"):
+        load_keras(path, config=tmp_path / "list.json")
     with pytest.raises(FileNotFoundError):
         load_keras(path, config=tmp_path / "absent.json")
 
