@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import warnings
 import zipfile
@@ -17,7 +18,7 @@ import pytest
 import torch
 
 from parity_tests.test_keras_files import FOLDER
-from parity_tests.test_keras_files_hostile import LEGACY, archive, layer
+from parity_tests.test_keras_files_hostile import LEGACY, archive, hdf5, layer
 from torch_impl import KerasFileError, KerasNetwork, load_keras, load_keras_optimizer
 from torch_impl.__main__ import main
 from torch_impl.keras_files.config import model_config
@@ -197,9 +198,15 @@ def test_an_architecture_of_other_weights_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(KerasFileError, match=message):
             load_keras(path, config=config)
-    (tmp_path / "list.json").write_text("[]")
-    with pytest.raises(KerasFileError, match=r"list\.json: is list; expected an object"):
-        load_keras(path, config=tmp_path / "list.json")
+    file = tmp_path / "model.json"
+    for content, message in (
+        ("[]", "is list; expected an object"),
+        (other, "its layers have weights"),
+        (" " * (1 << 20) + "{}" * 9, r"is no JSON \(1048577 characters\)"),  # and reads no further
+    ):
+        file.write_text(content)
+        with pytest.raises(KerasFileError, match=f"^{re.escape(str(file))}: {message}"):
+            load_keras(path, config=file)
     with pytest.raises(FileNotFoundError):
         load_keras(path, config=tmp_path / "absent.json")
 
@@ -262,6 +269,23 @@ def test_another_optimizer_is_no_warning_until_it_is_asked_for(tmp_path: Path) -
     model = load_keras(path)
     with pytest.raises(KerasFileError, match=r"holds no Adam \(its optimizer is rmsprop"):
         load_keras_optimizer(path, model)
+
+
+def test_why_a_file_holds_no_adam_is_told_in_full(tmp_path: Path) -> None:
+    """What was assumed, and what was found then."""
+
+    def change(root: Any) -> None:
+        root["optimizer/vars"].attrs.pop("name", None)
+        root["optimizer/vars"].pop("9")
+
+    path = tmp_path / "x.weights.h5"
+    path.write_bytes(hdf5(change))
+    with pytest.raises(KerasFileError) as error:
+        load_keras_optimizer(path, load_keras(NEWEST / "classic.keras"))
+    assert str(error.value) == (
+        f"{path}: holds no Adam (it does not say which optimizer it is: taken for Adam; "
+        "its optimizer's variables are not Adam's: not read)"
+    )
 
 
 def test_a_loaded_model_is_ready_to_predict() -> None:
