@@ -328,6 +328,32 @@ def test_weights_alone_become_a_chain_of_their_shapes() -> None:
 
 
 @pytest.mark.parametrize(
+    ("named", "layers", "told"),
+    [
+        ("p q", "p q", ""),
+        ("p", "p dropout q", ", and Dropout(0.5) between"),
+        ("p dropout_3 q", "p dropout_3 q", ", and Dropout(0.5) between"),
+        ("dropout_3 p q p dropout", "dropout_3 p q dropout", ", and Dropout(0.5) for "
+         "dropout_3, dropout"),
+        ("input_1 p flatten dense_9 q", "p q", ""),
+        ("x_1 p dropouts q y", "p q", "; what x_1, dropouts, y did is not known and left out"),
+        ("p dropout q z", "p dropout q", ", and Dropout(0.5) between; what z did is not known and "
+         "left out"),
+    ],
+    ids=["dense", "one-left-out", "tutorial", "two-dropouts", "no-weights", "unknown", "both"],
+)  # fmt: skip
+def test_weights_alone_are_taken_with_the_layers_that_their_file_names(
+    named: str, layers: str, told: str
+) -> None:
+    """In their order; where it leaves one out, as the tutorial's."""
+    held = alone(p__kernel=(2, 3), q__kernel=(3, 1))
+    came = with_network(replace(held, layer_names=tuple(named.split())), 0.5)
+    assert came.network is not None
+    assert [layer.name for layer in came.network.layers] == layers.split()
+    assert came.notes[1].partition("a sigmoid at the end")[2] == told
+
+
+@pytest.mark.parametrize(
     ("held", "dropout", "message"),
     [
         (alone(p__kernel=(2, 1)), 1.5, "dropout is 1.5; expected a share from 0 to 1"),

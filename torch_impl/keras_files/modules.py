@@ -222,7 +222,8 @@ def with_network(contents: Contents, dropout: float, where: str) -> Contents:
     network = Network(width, tuple(layers))
     if shapes != network.weight_shapes():
         raise KerasFileError(f"{where}: weights {str(shapes)[:1000]} are no chain of Dense layers")
-    end = "a sigmoid" if layers[-1].activation == "sigmoid" else "no activation"
+    ended = any(layer.activation == "sigmoid" for layer in layers)  # a Dropout may stand behind
+    end = "a sigmoid" if ended else "no activation"
     note = f"the file holds weights alone: taken for hidden layers with ReLU and {end} at the end"
     drops = [layer.name for layer in layers if layer.kind == "Dropout"]
     if [layer.kind for layer in layers] == ["Dense", "Dropout", "Dense"]:
