@@ -333,6 +333,9 @@ NEARLY: dict[str, tuple[Callable[[Path], Path], str]] = {
         text(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), "is a Git LFS pointer",
     ),
     "graph": (text(b"\x08\x01\x12\x93" * 9, "saved_model.pb"), "is part of a SavedModel; give the"),
+    "metadata": (
+        text(b"\x0a\x22\x08\x00" * 9, "keras_metadata.pb"), "is part of a SavedModel; give the",
+    ),
     "architecture": (text(to_json("relu", "relu", "relu").encode()), "is JSON, which holds no"),
     "pickle": (text(b"\x80\x04\x95" + bytes(20), "x.pkl"), "is a pickle, which is not read"),
 }  # fmt: skip
