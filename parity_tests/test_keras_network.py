@@ -24,11 +24,13 @@ from torch_impl import (
     load_keras_optimizer,
     save_keras,
 )
-from torch_impl.keras_files.contents import Contents, Layer, Network
+from torch_impl.keras_files.config import model_config
+from torch_impl.keras_files.contents import AdamState, Contents, Layer, Network
 from torch_impl.keras_files.modules import (
     contents_of,
     module_from,
     network_of_module,
+    with_config,
     with_network,
 )
 from torch_impl.keras_files.writing import write_keras
@@ -351,6 +353,50 @@ def test_weights_alone_are_taken_with_the_layers_that_their_file_names(
     assert came.network is not None
     assert [layer.name for layer in came.network.layers] == layers.split()
     assert came.notes[1].partition("a sigmoid at the end")[2] == told
+
+
+def test_an_architecture_renames_the_weights_and_adams_moments_by_their_places() -> None:
+    """Bit for bit, each to its own; what the architecture says and a module does not is noted."""
+    held = alone(p__kernel=(2, 3), p__bias=(3,), q__kernel=(3, 1))
+    slots = [{n: torch.full_like(w, k) for n, w in held.weights.items()} for k in (3.0, 7.0)]
+    held = replace(held, optimizer=AdamState(5, 0.25, *slots, 0.5, 0.75, 0.125))
+    network = Network(2, (Layer("Dense", "a", 3), Layer("Dense", "b", 1, use_bias=False)), "n")
+    root = model_config(network, "float32")
+    root["config"]["layers"][1]["config"]["trainable"] = False
+    came = with_config(held, root, "file")
+    names = ["a/kernel", "a/bias", "b/kernel"]
+    assert came.network == network
+    assert came.notes == ("'a' is not trainable there",)
+    adam = came.optimizer
+    assert adam is not None
+    assert (adam.iterations, adam.learning_rate) == (5, 0.25)
+    for ours, theirs in (
+        (came.weights, held.weights), (adam.momentum, slots[0]), (adam.velocity, slots[1]),
+    ):  # fmt: skip
+        assert list(ours) == names
+        assert all(a is b for a, b in zip(ours.values(), theirs.values(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "told"),
+    [
+        ({"a__kernel": (2, 3), "b__kernel": (3, 2)}, "{'b/kernel': (3, 2)}"),
+        ({"a__kernel": (2, 3)}, "{'a/kernel': (2, 3)}"),
+    ],
+    ids=["unlike", "too-few"],
+)
+def test_an_architecture_of_other_weights_is_refused_with_those_that_differ(
+    shapes: dict[str, tuple[int, ...]], told: str
+) -> None:
+    """Or with all, where each for itself is right."""
+    layers = [Layer("Dense", name, units, use_bias=False) for name, units in (("a", 3), ("b", 1))]
+    root = model_config(Network(2, tuple(layers)), "float32")
+    with pytest.raises(KerasFileError) as caught:
+        with_config(alone(**shapes), root, "file")
+    assert str(caught.value) == (
+        "file: its layers have weights {'a/kernel': (2, 3), 'b/kernel': (3, 1)}; "
+        f"the file has {told}"
+    )
 
 
 @pytest.mark.parametrize(
