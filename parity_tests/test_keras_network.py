@@ -349,7 +349,7 @@ def test_weights_alone_are_taken_with_the_layers_that_their_file_names(
 ) -> None:
     """In their order; where it leaves one out, as the tutorial's."""
     held = alone(p__kernel=(2, 3), q__kernel=(3, 1))
-    came = with_network(replace(held, layer_names=tuple(named.split())), 0.5)
+    came = with_network(replace(held, layer_names=tuple(named.split())), 0.5, "f")
     assert came.network is not None
     assert [layer.name for layer in came.network.layers] == layers.split()
     assert came.notes[1].partition("a sigmoid at the end")[2] == told

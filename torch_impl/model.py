@@ -9,13 +9,12 @@ what a stable loss needs, and a weight has shape (out, in), the transpose of Ker
 from __future__ import annotations
 
 import math
-from functools import partial
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from torch_impl.arguments import whole
 from torch_impl.keras_dropout import KerasDropout
@@ -25,6 +24,17 @@ from torch_impl.rows import as_tensor
 from torch_impl.scripting import Unscriptable
 
 __all__ = ["FraudClassifier", "prior_log_odds"]
+
+
+def _own_start(device: torch.device | str | None) -> AbstractContextManager[None]:
+    """What is drawn within leaves torch's generators as they were: `nn.Linear` starts itself.
+
+    (`skip_init` would not, but it makes a process import sympy.)
+    """
+    place = torch.get_default_device() if device is None else torch.device(device)
+    if place.type in ("cpu", "meta"):
+        return torch.random.fork_rng([])
+    return torch.random.fork_rng([place], device_type=place.type)
 
 
 def prior_log_odds(positives: int, negatives: int) -> float:
@@ -99,10 +109,8 @@ class FraudClassifier(Unscriptable, nn.Module):
         self.in_features = in_features
         self.hidden_units = hidden_units
         self.output_bias = 0.0 if output_bias is None else float(output_bias)
-        # `reset_parameters` draws their numbers; nn.Linear would draw others before.
-        device = torch.get_default_device() if device is None else device
-        linear = partial(skip_init, nn.Linear, device=device, dtype=dtype)
-        self.hidden: nn.Linear = linear(in_features, hidden_units)
+        with _own_start(device):
+            self.hidden = nn.Linear(in_features, hidden_units, device=device, dtype=dtype)
         self.activation = nn.ReLU()
         # Keras's layers draw their seeds as they are made: kernel, dropout (unless its rate is
         # 0), kernel.
@@ -110,7 +118,8 @@ class FraudClassifier(Unscriptable, nn.Module):
         self.dropout: nn.Module = (
             nn.Dropout(dropout) if self.seeds is None else KerasDropout(dropout, self.seeds[1])
         )
-        self.output: nn.Linear = linear(hidden_units, 1)
+        with _own_start(device):
+            self.output = nn.Linear(hidden_units, 1, device=device, dtype=dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
