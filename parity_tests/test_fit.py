@@ -75,7 +75,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "last-batch-of-one-row": {"epochs": 3, "batch_size": 511, "rows": 511 * 3 + 1},
     "oversampled": {
         "epochs": 6, "batch_size": 512, "steps_per_epoch": 5, "oversampled": True,
-        "validated": True,
+        "validated": True, "metrics": False,
     },
 }  # fmt: skip
 
