@@ -106,7 +106,9 @@ def fit(
             an epoch in which the rows end is shorter, and the next one starts over.
         callbacks: called after each epoch, in order.
         checkpoint: a file that is replaced after each epoch. If it is there, the run it
-            holds is continued, to the same bits as if it had never stopped.
+            holds is continued, to the same bits as if it had never stopped; another run (other
+            rows, weights, options, …) is refused. `.NAME.lock` beside it keeps a second process
+            from writing it.
         progress: whether to show a progress bar on a terminal.
 
     Returns:
