@@ -155,7 +155,10 @@ def _check_first_lines(content: bytes, source: str) -> None:
         end = content.find(b"\n", start)
         line = content[start : end if end >= 0 else len(content)]
         if len(line) > _LONGEST_LINE:
-            raise DataError(f"{source}: line {number} has {len(line):,} bytes; expected a table's")
+            raise DataError(
+                f"{source}: line {number} has {len(line):,} bytes; expected {_LONGEST_LINE:,} at "
+                "most, of a table's header and rows"
+            )
         if number == 1 and not line.strip():
             raise DataError(f"{source}: line 1 is blank; expected the header there")
         if end < 0:

@@ -184,6 +184,22 @@ def test_weights_alone_take_the_architecture_beside_them(
     assert not [warning for warning in recwarn if warning.category is UserWarning]
 
 
+def test_an_architecture_of_the_same_names_takes_weights_by_them(tmp_path: Path) -> None:
+    """Also where the file has its layers in another order, which their shapes do not tell."""
+    path = tmp_path / "x.h5"
+    kernels = {name: np.full((4, 4), number, np.float32) for number, name in enumerate("abc")}
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [b"c", b"a", b"b"]
+        for name, kernel in kernels.items():
+            group = file.create_group(name)
+            group.attrs["weight_names"] = [f"{name}/kernel:0".encode()]
+            group[f"{name}/kernel:0"] = kernel
+    network = Network(4, tuple(Layer("Dense", name, 4, use_bias=False) for name in "abc"))
+    model = load_keras(path, config=model_config(network, "float32"))
+    for parameter, kernel in zip(model.parameters(), kernels.values(), strict=True):
+        assert torch.equal(parameter, torch.from_numpy(kernel.T))
+
+
 def test_an_architecture_of_other_weights_is_refused(tmp_path: Path) -> None:
     """With both shapes; and what is no architecture, by what it is."""
     path = weights_alone(tmp_path, classic=True)

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from torch_impl.arguments import whole
+from torch_impl.keras_weights import weights_of
 
 __all__ = ["Callback", "EarlyStopping"]
 
@@ -167,12 +168,8 @@ class EarlyStopping(Callback):
 
     def _keep(self, model: nn.Module, epoch: int) -> None:
         self.best_epoch = epoch
-        # Dropout's count of calls is no weight: Keras leaves it where it is.
-        self.best_weights = {
-            name: value.detach().clone()
-            for name, value in model.state_dict().items()
-            if not name.endswith("_extra_state")
-        }
+        # Without dropout's count of calls, which Keras leaves where it is.
+        self.best_weights = {k: v.detach().clone() for k, v in weights_of(model).items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next epoch's verdict depends on."""

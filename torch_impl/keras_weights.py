@@ -14,7 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["KERAS_WEIGHT_MAP", "WeightRow", "load_keras_weights", "to_keras_weights"]
+__all__ = [
+    "KERAS_WEIGHT_MAP",
+    "WeightRow",
+    "load_keras_weights",
+    "to_keras_weights",
+    "weights_of",
+]
 
 
 class WeightRow(NamedTuple):
@@ -67,7 +73,7 @@ def load_keras_weights(
             is copied.
     """
     _check_map(model, weight_map)
-    parameters = _weights(model)
+    parameters = weights_of(model)
     expected = {row.keras for row in weight_map}
     faults = [f"{name} is missing" for name in sorted(expected - weights.keys())]
     faults += [f"{name} is unexpected" for name in sorted(weights.keys() - expected)]
@@ -111,7 +117,7 @@ def to_keras_weights(
         ValueError: the map names a parameter that the module lacks, or leaves one out.
     """
     _check_map(model, weight_map)
-    parameters = _weights(model)
+    parameters = weights_of(model)
     weights = {}
     for row in weight_map:
         parameter = parameters[row.torch].cpu()
@@ -123,7 +129,7 @@ def to_keras_weights(
 
 
 def _check_map(model: nn.Module, weight_map: Sequence[WeightRow]) -> None:
-    mapped, held = {row.torch for row in weight_map}, _weights(model).keys()
+    mapped, held = {row.torch for row in weight_map}, weights_of(model).keys()
     faults = [f"{name} is not in the module" for name in sorted(mapped - held)]
     faults += [f"{name} is not in the map" for name in sorted(held - mapped)]
     if faults:
@@ -133,7 +139,11 @@ def _check_map(model: nn.Module, weight_map: Sequence[WeightRow]) -> None:
         )
 
 
-def _weights(model: nn.Module) -> dict[str, Tensor]:
-    """Of the `state_dict`; a dropout's count of calls is no weight."""
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """A module's `state_dict` without what is no weight, such as a dropout's count of calls.
+
+    Args:
+        model: whose tensors are given, not copied.
+    """
     held = model.state_dict().items()
     return {name: value for name, value in held if not name.endswith("_extra_state")}

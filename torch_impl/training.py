@@ -24,6 +24,7 @@ from torch_impl.keras_losses import (
 )
 from torch_impl.keras_metrics import KerasMetrics, metrics_from_sums
 from torch_impl.keras_random import shuffle_permutation
+from torch_impl.modes import inference, own_modes
 from torch_impl.native import NativeEpoch
 from torch_impl.rows import Rows, as_tensor, column, held_out, like_of, table
 
@@ -179,7 +180,7 @@ def fit(
             rows, labels = rows[order], labels[order]
             weights = None if weights is None else weights[order]
         rows = rows.contiguous()
-        opened.enter_context(_own_modes(model))
+        opened.enter_context(own_modes(model))
         opened.enter_context(_few_threads(model))
         bar = opened.enter_context(_bar(range(len(history.epoch), epochs), progress))
         for epoch in bar:
@@ -270,7 +271,7 @@ def predict(
     if from_logits is None:
         from_logits = _ends_in_sigmoid(model)
     rows = as_tensor(x, like_of(model).rows)
-    with _inference(model):
+    with inference(model):
         # Of no rows too, for the shape of the outputs.
         parts = [
             model(rows[start : start + batch_size])
@@ -363,7 +364,7 @@ def _evaluate(
 ) -> dict[str, float]:
     totals = KerasMetrics(rows.device) if metrics else None
     loss_sum = torch.zeros((), dtype=torch.float64, device=rows.device)
-    with _inference(model):
+    with inference(model):
         for start in range(0, len(rows), batch_size):
             y = labels[start : start + batch_size]
             logits = model(rows[start : start + batch_size])
@@ -422,26 +423,6 @@ def _few_threads(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-@contextmanager
-def _own_modes(model: nn.Module) -> Iterator[None]:
-    """Gives every module back the mode that it had, also after an error."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-@contextmanager
-def _inference(model: nn.Module) -> Iterator[None]:
-    """Runs every module in inference mode, without gradients."""
-    with _own_modes(model), torch.no_grad():
-        for module in model.modules():
-            module.training = False
-        yield
 
 
 def _bar(epochs: range, progress: bool) -> Any:

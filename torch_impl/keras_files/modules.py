@@ -24,6 +24,7 @@ from torch_impl.keras_files.contents import (
 )
 from torch_impl.keras_weights import WeightRow
 from torch_impl.model import FraudClassifier
+from torch_impl.modes import inference
 from torch_impl.rows import as_tensor
 from torch_impl.scripting import Unscriptable
 
@@ -76,19 +77,12 @@ class KerasNetwork(Unscriptable, nn.Module):
         y: Tensor = self.layers(x)
         return y
 
-    @torch.no_grad()
     def predict_proba(self, x: ArrayLike | Tensor) -> Tensor:
         """What Keras's `predict` gives: no unit dropped, the last activation applied."""
         rows = x if isinstance(x, Tensor) else as_tensor(x, next(self.parameters()))
-        modes = [(module, module.training) for module in self.modules()]
-        try:
-            for module, _ in modes:
-                module.training = False
+        with inference(self):
             y: Tensor = self(rows)
-        finally:
-            for module, training in modes:
-                module.training = training
-        return torch.sigmoid(y) if self.ends_in_sigmoid else y
+            return torch.sigmoid(y) if self.ends_in_sigmoid else y
 
 
 def module_from(contents: Contents) -> FraudClassifier | KerasNetwork:
@@ -249,14 +243,15 @@ def with_config(contents: Contents, root: dict[str, Any], where: str) -> Content
     network, notes = network_of(root, where)
     expected = network.weight_shapes()
     came = {name: tuple(t.shape) for name, t in contents.weights.items()}
-    if list(came.values()) != list(expected.values()):
+    # A layer may be called otherwise in a model that was built again: then places tell.
+    names = list(expected if came.keys() == expected.keys() else came)
+    if [came[name] for name in names] != list(expected.values()):
         told = {name: shape for name, shape in came.items() if expected.get(name) != shape}
         raise KerasFileError(
             f"{where}: its layers have weights {expected}; the file has {told or came}"[:1000]
         )
-    # A layer may be called otherwise in a model that was built again: places tell.
-    renamed = dict(zip(came, expected, strict=True))
-    weights = {renamed[name]: tensor for name, tensor in contents.weights.items()}
+    renamed = dict(zip(names, expected, strict=True))
+    weights = {renamed[name]: contents.weights[name] for name in names}
     optimizer = contents.optimizer
     if optimizer is not None:
         momentum, velocity = (
