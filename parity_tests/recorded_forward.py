@@ -161,7 +161,7 @@ CASES: dict[str, Case] = {
     "forward pass, prior bias": _pass(lambda answers: answers["initial weights, prior bias"]),
     "forward pass, random weights": _pass(lambda _: _drawn_weights()),
     "forward pass, trained weights": _pass(
-        lambda answers: answers["run, validated"]["float32"]["final"]
+        lambda answers: answers["run, class-weighted"]["float32"]["final"]
     ),
     "forward pass of rows that are not finite": Case(
         "forward.op_by_op_stages", _spoilt, _stages, _compare_stages

@@ -93,7 +93,6 @@ CASES: dict[str, Case] = {
     "one step, dropout 0.3": _step("initial weights, prior bias", dropout=0.3),
     "one step, weighted rows": _step("initial weights, prior bias", weighted=True),
     "one step, one row": _step("initial weights, zero bias", rows=1),
-    "run, validated": _run(validated=True, epochs=4, output_bias=-2.25),
     "run, class-weighted": _run(
         validated=True, epochs=3, output_bias=-2.25, class_weight={0: 0.51, 1: 9.0}
     ),
@@ -112,13 +111,6 @@ CASES: dict[str, Case] = {
     "run, epochs of three steps": _run(epochs=5, steps_per_epoch=3),
     "run, early stopping": _run(
         validated=True, epochs=30, learning_rate=0.05, early_stopping=_STOPPING, metrics=False
-    ),
-    "run, stopping on the last weights": _run(
-        validated=True,
-        epochs=30,
-        learning_rate=0.05,
-        early_stopping={"monitor": "val_loss", "patience": 2, "min_delta": 1e-3},
-        metrics=False,
     ),
     "run, best weights without a stop": _run(
         validated=True,
