@@ -30,6 +30,7 @@ __all__ = [
     "KERAS_3_FILES",
     "KERAS_OPS",
     "LOGITS",
+    "NARROW_COMPARISON",
     "OF_TODAY",
     "ON_TENSORFLOW",
     "OPTIMIZER_IN_CHECKPOINTS",
@@ -77,6 +78,9 @@ KERAS_OPS = pytest.mark.reference("asks keras.ops, which Keras 2 has not", keras
 KERAS_3_FILES = pytest.mark.reference("a whole model is written as Keras 3 writes it", keras=">=3")
 BEST_WEIGHTS = pytest.mark.reference(
     "Keras 2 restores the best weights where it stops early alone", keras=">=3"
+)
+NARROW_COMPARISON = pytest.mark.reference(
+    "Keras 2 compares what early stopping monitors as Python's numbers", keras=">=3"
 )
 LOGITS = pytest.mark.reference(
     "cross-entropy after a sigmoid layer is taken from the logits on TensorFlow alone",

@@ -111,7 +111,7 @@ class Comparison:
         return dict(zip(WEIGHT_SETS, (zero, prior, drawn, trained), strict=True))
 
     @cached_property
-    def _run(self) -> dict[str, Any]:
+    def run(self) -> dict[str, Any]:
         """The tutorial's `fit`: dropout, shuffle, eleven metrics, validation."""
         train, validation = self.prepared.train, self.prepared.validation
         return {
@@ -127,13 +127,13 @@ class Comparison:
     @cached_property
     def keras_runs(self) -> Runs:
         """What `keras_ref.training.fits` gives, with the tutorial's prior bias."""
-        return keras_fits(self.keras, **self._run, output_bias=self.bias)
+        return keras_fits(self.keras, **self.run, output_bias=self.bias)
 
     @cached_property
     def torch_runs(self) -> Runs:
         """The same runs in PyTorch, with PyTorch's own."""
         bias = prior_log_odds(self.prepared.positives, self.prepared.negatives)
-        return torch_fits(**self._run, output_bias=bias)
+        return torch_fits(**self.run, output_bias=bias)
 
     @cached_property
     def keras_on_test(self) -> dict[str, np.ndarray]:

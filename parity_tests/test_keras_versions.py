@@ -144,6 +144,13 @@ def test_early_stopping_restores_the_best_weights_without_a_stop_since_3(
     assert told["weights_of"] == (1 if since("3.0") else 2)
 
 
+def test_early_stopping_compares_as_float32_does_since_3(keras: KerasProcess) -> None:
+    """A loss that falls by less than float32 tells apart is no improvement; in Keras 2 it is."""
+    values = [0.5 - 2.0**-35 * epoch for epoch in range(5)]
+    told = keras.call("training.early_stopping", values, monitor="val_loss", patience=2)
+    assert told["epochs"] == (3 if since("3.0") else 5)
+
+
 def test_keras_2_adds_an_epsilon_to_the_probability_it_clipped(keras: KerasProcess) -> None:
     """Label 1 at probability 0 costs log 1e7 in Keras 3 and log 5e6 in Keras 2."""
     zero, one = np.zeros((1, 1), "f4"), np.ones((1, 1), "f4")

@@ -12,6 +12,7 @@ from parity_tests.reference import (
     CLIPPED_LOSS,
     EPOCH_LOSS,
     LOGITS,
+    NARROW_COMPARISON,
     ON_TENSORFLOW,
     RANDOM_STREAM,
     RATE_ONE,
@@ -41,6 +42,8 @@ def demands(name: str) -> list[pytest.MarkDecorator]:
         return [RANDOM_STREAM]
     if name == "early stopping, best weights without a stop":
         return [BEST_WEIGHTS]
+    if name == "early stopping, a fall of a thousandth of an ULP":
+        return [NARROW_COMPARISON]
     if function == "binary_crossentropy":
         return [CLIPPED_LOSS]
     if name in RUNS:  # 700 rows in batches of 128
