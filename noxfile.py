@@ -1,6 +1,6 @@
-"""The live suite against each supported Keras, one environment for each: `nox`.
+"""The suite in each supported environment, and against each supported Keras: `nox`.
 
-Run it in the environment that the tests run in, which has torch: `pip install nox` there.
+Run it in the environment that the tests run in, which has torch: `pip install nox uv` there.
 Keras is asked behind the process border, so that it needs no torch, and no test tool, beside it.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["reference", "table"]
+nox.options.sessions = ["suite", "reference", "table"]
 
 # TensorFlow's own CPU build, where there is one, is half the size.
 CPU = "-cpu" if (sys.platform, platform.machine()) == ("linux", "x86_64") else ""
@@ -34,6 +34,39 @@ REFERENCES = [
     ("3.15.1", "torch", "2.13.0"),
 ]
 
+# What is installed with the whole suite, and on which Python.
+PINNED = ["-c", "constraints.txt"]
+SUITES = {
+    "lowest": ("3.10", ["--resolution", "lowest-direct"]),
+    "newest": ("3.13", ["--resolution", "highest"]),
+    "python-3.10": ("3.10", PINNED),
+    "python-3.12": ("3.12", PINNED),
+    "python-3.13": ("3.13", PINNED),
+}
+
+
+def tally_of(name: str) -> str:
+    """The option that writes a run's tally, where the one before is gone."""
+    TALLIES.mkdir(parents=True, exist_ok=True)
+    path = TALLIES / f"{name}.json"
+    path.unlink(missing_ok=True)
+    return f"--tally={path}"
+
+
+# uv can install the lowest versions that pyproject.toml names; the seed is pip, for the wheel test.
+@nox.session(venv_backend="uv", venv_params=["--seed"])
+@nox.parametrize(
+    ("python", "name"),
+    [nox.param(python, name, id=name) for name, (python, _) in SUITES.items()],
+)
+def suite(session: nox.Session, name: str) -> None:
+    """Every test, live Keras among them, with packages of these versions."""
+    _, versions = SUITES[name]
+    session.install(*versions, "-e", ".[test]")
+    session.run(
+        "python", "-m", "pytest", "-n", "2", "--dist", "loadgroup", tally_of(name), *session.posargs
+    )
+
 
 @nox.session(venv_backend="venv")
 @nox.parametrize(
@@ -45,12 +78,9 @@ def reference(session: nox.Session, keras: str, backend: str, version: str) -> N
     """Every test that asks the live Keras, of one version."""
     distribution = backend + CPU if backend == "tensorflow" else backend
     session.install(f"keras=={keras}", f"{distribution}=={version}")
-    TALLIES.mkdir(parents=True, exist_ok=True)
-    tally = TALLIES / f"keras-{keras}-{backend}-{version}.json"
-    tally.unlink(missing_ok=True)
     session.run(
         sys.executable, "-m", "pytest", "-m", "keras", "-n", "2", "--dist", "loadgroup",
-        f"--tally={tally}", *session.posargs,
+        tally_of(f"keras-{keras}-{backend}-{version}"), *session.posargs,
         env={
             "PARITY_KERAS_PYTHON": shutil.which("python", path=session.bin) or "",
             "KERAS_BACKEND": backend,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 
 import numpy as np
 import pandas as pd
@@ -74,10 +75,7 @@ def check(frame: pd.DataFrame, source: str, first_line: int | None = None) -> pd
             texts = values.map(str)  # bytes too
             numbers = pd.to_numeric(texts, errors="coerce")
             bad = is_bool | numbers.isna().to_numpy()
-            expected = "a number"
-            if bad.any() and _is_number(texts.iloc[int(np.argmax(bad))].replace(",", ".", 1)):
-                expected += " with a decimal point (pandas.read_csv(…, decimal=',') takes commas)"
-            refuse(bad, column, expected, values)
+            refuse(bad, column, _expected(texts.iloc[int(np.argmax(bad))]), values)
             raise DataError(
                 f"{source}: column {column!r} holds {_kind(values)}, not numbers; "
                 "expected float or integer"
@@ -151,8 +149,16 @@ def _told(value: object) -> str:
     return "nothing"
 
 
-def _is_number(text: str) -> bool:
-    return not pd.isna(pd.to_numeric(pd.Series([text]), errors="coerce").iloc[0])
+def _expected(text: str) -> str:
+    """What was expected where pandas takes a text for no number."""
+    try:
+        number = float(text.replace(",", ".", 1))
+    except ValueError:
+        return "a number"
+    if "," in text:
+        return "a number with a decimal point (pandas.read_csv(…, decimal=',') takes commas)"
+    # pandas 2 leaves 1e400 a text where pandas 3 reads infinity.
+    return "a finite number" if math.isinf(number) else "a number"
 
 
 def _kind(values: pd.Series) -> str:

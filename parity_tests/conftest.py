@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from parity_tests import garbage
+from parity_tests import garbage, pinned
 from parity_tests.keras_process import KerasProcess
 from parity_tests.once import Once
 from parity_tests.recording_file import FOLDER, Recordings, read
@@ -44,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )  # fmt: skip
     parser.addoption(
         "--tally", metavar="FILE",
-        help="write how the live reference fared to a JSON file, for parity_tests.matrix",
+        help="write how the run went, and with what, to a JSON file for parity_tests.matrix",
     )  # fmt: skip
 
 
@@ -56,6 +58,9 @@ def pytest_configure(config: pytest.Config) -> None:
     unless it is asked about them: the workers, who wait for it, start two seconds earlier.
     """
     config.stash[_left_out] = LeftOut()
+    if pinned.others():  # there a deprecation is other libraries' affair; it is shown
+        for kind in ("DeprecationWarning", "PendingDeprecationWarning", "FutureWarning"):
+            config.addinivalue_line("filterwarnings", f"default::{kind}")
     workers = 0 if hasattr(config, "workerinput") else len(config.getoption("tx", None) or [])
     if workers:
         _share_cores(workers)
@@ -92,10 +97,12 @@ def _asks_no_keras(config: pytest.Config) -> bool:
     return bool(config.getoption("--recorded") or config.getoption("--fast"))
 
 
-def pytest_report_header(config: pytest.Config) -> str:
-    """Which Keras this is: live, or recorded by what."""
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Which Keras this is, live or recorded by what, and what else is not as pinned."""
     device = config.getoption("--device")
-    return f"{keras_line(_asks_no_keras(config))}; recordings are proved on device: {device}"
+    keras = f"{keras_line(_asks_no_keras(config))}; recordings are proved on device: {device}"
+    others = ", ".join(pinned.others())
+    return [keras, f"packages: {others or 'as in constraints.txt'}"]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -110,7 +117,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves out what needs a Keras that is not there, or is not asked, and counts it."""
-    missing = reference().missing
+    missing, others = reference().missing, pinned.others()
     kept, dropped = [], []
     for item in items:
         markers = {marker.name for marker in item.iter_markers()}
@@ -126,6 +133,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 reason = next(filter(None, demands), None)
                 if reason:
                     config.stash[_left_out].not_applicable[reason] += 1
+        if reason is None and others and (mark := item.get_closest_marker("pinned")):
+            reason = f"{mark.args[0]} (needs the versions of constraints.txt)"
+            config.stash[_left_out].not_applicable[reason] += 1
         if reason is None and "slow" in markers and config.getoption("--fast"):
             reason = "slow (--fast)"
         if reason:
@@ -205,6 +215,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if config.getoption("--tally"):
         count = {kind: len(found) for kind, found in terminalreporter.stats.items()}
         tally = {
+            "python": platform.python_version(),
+            "torch": version("torch").partition("+")[0],
             **reference()._asdict(),
             "passed": count.get("passed", 0),
             "failed": count.get("failed", 0) + count.get("error", 0),

@@ -1,4 +1,4 @@
-"""The table of verdicts by reference, from the tallies that `pytest --tally=FILE` wrote.
+"""The table of verdicts by environment, from the tallies that `pytest --tally=FILE` wrote.
 
 `python -m parity_tests.matrix FOLDER` prints it; `nox` does so at its end.
 """
@@ -8,30 +8,40 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 __all__ = ["HEAD", "table"]
 
-HEAD = ("Keras", "backend", "passed", "failed", "not applicable", "verdict")
+HEAD = (
+    "environment", "Python", "torch", "Keras", "passed", "failed", "not applicable", "verdict",
+)  # fmt: skip
+
+Tally = Mapping[str, Any]
 
 
-def table(tallies: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Lines of Markdown, the oldest Keras first, and TensorFlow before other backends."""
+def table(tallies: Mapping[str, Tally]) -> list[str]:
+    """Lines of Markdown: whole suites, then Keras's versions, TensorFlow before other backends.
+
+    Args:
+        tallies: by the name of their environment.
+    """
     rows = [HEAD, ("---",) * len(HEAD)]
-    for tally in sorted(tallies, key=_order):
+    for name, tally in sorted(tallies.items(), key=_order):
         verdict = "agree" if tally["passed"] and not tally["failed"] else "differ"
-        backend = f"{tally['backend']} {tally['backend_version']}"
+        keras = f"{tally['keras']}, {tally['backend']} {tally['backend_version']}"
         left_out = sum(tally["not_applicable"].values())
         counts = (tally["passed"], tally["failed"], left_out)
-        rows.append((tally["keras"], backend, *map(str, counts), verdict))
+        rows.append((name, tally["python"], tally["torch"], keras, *map(str, counts), verdict))
     return [f"| {' | '.join(row)} |" for row in rows]
 
 
-def _order(tally: Mapping[str, Any]) -> tuple[bool, list[int], str]:
-    numbers = [int(part) for part in re.findall(r"\d+", tally["keras"])]
-    return tally["backend"] != "tensorflow", numbers, tally["backend"]
+def _order(named: tuple[str, Tally]) -> tuple[bool, bool, list[int], str]:
+    name, tally = named
+    of_keras = name.startswith("keras-")
+    numbers = re.findall(r"\d+", tally["keras"] if of_keras else name)
+    return of_keras, tally["backend"] != "tensorflow", [int(n) for n in numbers], name
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -39,13 +49,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m parity_tests.matrix", description=__doc__)
     parser.add_argument("folder", type=Path, help="of tallies")
     folder = parser.parse_args(arguments).folder
-    tallies = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
-    if not tallies:
+    paths = sorted(folder.glob("*.json"))
+    if not paths:
         parser.error(f"{folder}: holds no tally; expected files of pytest --tally")
+    tallies = {path.stem: json.loads(path.read_text("utf-8")) for path in paths}
     print("\n".join(table(tallies)))
-    for tally in sorted(tallies, key=_order):
+    for name, tally in sorted(tallies.items(), key=_order):
         for reason, count in sorted(tally["not_applicable"].items()):
-            print(f"keras {tally['keras']}, {tally['backend']}: {count} not applicable: {reason}")
+            print(f"{name}: {count} not applicable: {reason}")
 
 
 if __name__ == "__main__":

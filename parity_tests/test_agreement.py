@@ -21,14 +21,12 @@ from parity_tests.agreement import (
     within,
 )
 
-FLOATS = st.floats(width=32, allow_nan=False)
-
 
 def f32(*values: float) -> np.ndarray:
     return np.array(values, dtype=np.float32)
 
 
-@given(FLOATS.filter(lambda x: abs(x) < 3e38), st.integers(0, 50))
+@given(st.floats(-(2.0**127), 2.0**127, width=32), st.integers(0, 50))
 def test_ulp_distance_counts_steps_of_nextafter(value: float, steps: int) -> None:
     """n steps of `nextafter` are n ULP, across zero and powers of two too."""
     start = f32(value)
@@ -205,7 +203,7 @@ def test_each_number_is_judged_wherever_it_stands(size: int, dtype: type) -> Non
         off[at] = wrong
         result = within("s", "proven", off, right, right.astype(float), allowance)
         assert (result.agree, result.allowance_used) == (True, 1)
-        off[at] = np.nextafter(wrong, 2 * wrong)
+        off[at] = np.nextafter(wrong, wrong + wrong)
         for pair in ((off, right), (right, off)):
             result = within("s", "proven", *pair, right.astype(float), allowance)
             assert not result.agree

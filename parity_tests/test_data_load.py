@@ -106,7 +106,7 @@ BAD_CELLS = {
     "nothing": ("V28", "", ["row 7 (line 8)", "column 'V28'", "nothing", "a number"]),
     "nan": ("Amount", "NaN", ["row 7 (line 8)", "column 'Amount'", "nothing", "a number"]),
     "infinity": ("V1", "inf", ["row 7 (line 8)", "column 'V1'", "inf", "a finite number"]),
-    "too-large": ("V1", "1e400", ["row 7 (line 8)", "column 'V1'", "inf", "a finite number"]),
+    "too-large": ("V1", "1e400", ["row 7 (line 8)", "column 'V1'", "a finite number"]),
     "minus-infinity": ("Time", "-inf", ["row 7 (line 8)", "column 'Time'", "a finite number"]),
     "negative-amount": ("Amount", "-3.5", ["row 7 (line 8)", "column 'Amount'", "-3.5"]),
     "label-2": ("Class", "2", ["row 7 (line 8)", "column 'Class'", "2", "0 or 1"]),

@@ -135,3 +135,36 @@ def test_a_run_that_loses_its_live_tests_fails(fault: str, said: str, tmp_path: 
     assert answer.returncode == 1, answer.stdout + answer.stderr
     assert said in answer.stdout
     assert "failed" not in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("others", "outcome", "header"),
+    [
+        ([], "1 failed, 1 passed", "packages: as in constraints.txt"),
+        (["torch 2.5.0 (pinned: 2.13.0)"], "1 passed, 1 deselected, 1 warning",
+         "packages: torch 2.5.0 (pinned: 2.13.0)"),
+    ],
+    ids=["pinned", "other"],
+)  # fmt: skip
+def test_with_other_versions_a_deprecation_is_shown_and_what_is_pinned_is_left_out(
+    others: list[str], outcome: str, header: str, tmp_path: Path
+) -> None:
+    """With the versions of constraints.txt it is a failure; what was left out is told."""
+    (tmp_path / "versions.py").write_text(
+        f"from parity_tests import pinned\npinned.others = lambda: {others}\n"
+    )
+    (tmp_path / "test_two.py").write_text(
+        "import warnings, pytest\n"
+        "def test_deprecated(): warnings.warn('old', FutureWarning)\n"
+        "@pytest.mark.pinned('digits of one torch')\ndef test_digits(): pass\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "versions", "-p", "parity_tests.conftest",
+         "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml"), str(tmp_path)],
+        cwd=tmp_path, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+    )  # fmt: skip
+    assert header in answer.stdout.splitlines(), answer.stdout + answer.stderr
+    assert outcome in answer.stdout
+    left = "1 test not run: digits of one torch (needs the versions of constraints.txt)"
+    assert (left in answer.stdout) == bool(others)

@@ -234,7 +234,7 @@ def dropout_masks(
         raise ValueError(f"step is {steps.start}, expected 0 or more")
     shape = (len(steps), len(rows), units)
     starts = stream_start(seed, steps.start, len(steps)).T.unsqueeze(-1)
-    starts = starts.to(torch.get_default_device() if device is None else device)
+    starts = starts.to(torch.empty(0, device=device).device)
     first, count = rows.start * units, len(rows) * units
     words = _blocks(starts[:2], starts[2:], first, count, device)
     # u ≥ rate in float32, to which Keras rounds the rate, without making the floats.

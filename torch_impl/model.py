@@ -31,7 +31,7 @@ def _own_start(device: torch.device | str | None) -> AbstractContextManager[None
 
     (`skip_init` would not, but it makes a process import sympy.)
     """
-    place = torch.get_default_device() if device is None else torch.device(device)
+    place = torch.empty(0, device=device).device
     if place.type in ("cpu", "meta"):
         return torch.random.fork_rng([])
     return torch.random.fork_rng([place], device_type=place.type)
