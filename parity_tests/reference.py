@@ -28,7 +28,6 @@ __all__ = [
     "EXPORT_DTYPE",
     "FLOAT64",
     "KERAS_3_FILES",
-    "KERAS_OPS",
     "LOGITS",
     "NARROW_COMPARISON",
     "OF_TODAY",
@@ -74,7 +73,6 @@ OPTIMIZER_IN_CHECKPOINTS = pytest.mark.reference(
 CLIPPED_LOSS = pytest.mark.reference(
     "Keras 2 adds 1e-7 to a probability that it has clipped", keras=">=3"
 )
-KERAS_OPS = pytest.mark.reference("asks keras.ops, which Keras 2 has not", keras=">=3")
 KERAS_3_FILES = pytest.mark.reference("a whole model is written as Keras 3 writes it", keras=">=3")
 BEST_WEIGHTS = pytest.mark.reference(
     "Keras 2 restores the best weights where it stops early alone", keras=">=3"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from parity_tests.readme import README, blocks
-from parity_tests.reference import KERAS_OPS, reference
+from parity_tests.reference import RANDOM_STREAM, reference
 from parity_tests.walls import ROOT
 
 _, _, _SECTION = README.partition("<!-- new-stage -->")
@@ -52,7 +52,7 @@ def apply(diff: str, folder: Path) -> list[str]:
     return files
 
 
-@KERAS_OPS
+@RANDOM_STREAM
 @pytest.mark.keras
 @pytest.mark.slow
 def test_example_of_a_new_stage_works(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from data import Prepared, prepare, synthetic
 from parity_tests.agreement import StageResult
 from parity_tests.keras_process import KerasProcess
 from parity_tests.recorded_case import compare_exactly
-from parity_tests.reference import EPOCH_LOSS, RANDOM_STREAM, RATE_ONE, STEPS_PER_EPOCH
+from parity_tests.reference import EPOCH_LOSS, LOGITS, RANDOM_STREAM, RATE_ONE, STEPS_PER_EPOCH
 from parity_tests.training_pair import (
     compare_runs,
     compare_steps,
@@ -48,7 +48,7 @@ STEPS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize(
     "case",
     [
-        pytest.param(name, marks=[] if options.get("dropout") == 0 else RANDOM_STREAM)
+        pytest.param(name, marks=LOGITS if options.get("dropout") == 0 else RANDOM_STREAM)
         for name, options in STEPS.items()
     ],
 )

@@ -51,8 +51,8 @@ def demands(name: str) -> list[pytest.MarkDecorator]:
         return [RANDOM_STREAM, EPOCH_LOSS, *steps]
     if function == "metrics_of_logits":
         return [LOGITS]
-    if function == "one_step_in_both" and name != "one step, no dropout":
-        return [RANDOM_STREAM]
+    if function == "one_step_in_both":
+        return [LOGITS if name == "one step, no dropout" else RANDOM_STREAM]
     return []
 
 

@@ -302,7 +302,7 @@ TRAPS = (
         training.moments_lost,
         "resumed without moments, weights are {weights:.4f} off after one epoch, which moves them by {epoch:.4f}",
         "keras_files/api.py::load_keras_optimizer",
-        "test_keras_files_written.py::test_keras_opens_predicts_and_trains_on",
+        "test_keras_files_written.py::test_keras_trains_on",
     ),
     Trap(
         "one process for both",
