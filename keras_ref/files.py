@@ -209,7 +209,7 @@ def export_unsupported(folder: str, name: str) -> None:
         "batch_normalization": lambda x: layers.BatchNormalization()(layers.Dense(3)(x)),
         "conv1d": lambda x: layers.Conv1D(2, 2)(layers.Reshape((5, 1))(x)),
         "branching": lambda x: layers.Add()([layers.Dense(5)(x), x]),
-        "tanh": lambda x: layers.Dense(3, "tanh")(x),
+        "exponential": lambda x: layers.Dense(3, "exponential")(x),
         "shared": lambda x: (dense := layers.Dense(5))(dense(x)),
         "two_outputs": lambda x: [layers.Dense(1)(x), layers.Dense(1)(x)],
         "no_weights": lambda x: layers.Activation("relu")(x),

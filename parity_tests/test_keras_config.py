@@ -251,9 +251,53 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         sequential(source(), row("Dropout", name="d", rate=0.5, noise_shape=[1, 3])),
         f"'d' has a noise_shape, which is not supported; {SUPPORTED}",
     ),
-    "tanh": (
-        sequential(source(), dense(activation="tanh")),
-        f"'a' has the activation 'tanh'; {SUPPORTED}",
+    "an-activation-of-two-halves": (
+        sequential(source(), dense(activation="glu")),
+        f"'a' has the activation 'glu'; {SUPPORTED}",
+    ),
+    "normalized-across-rows": (
+        sequential(source(), row("BatchNormalization", name="n", axis=0)),
+        f"'n' is along axis 0; expected the last; {SUPPORTED}",
+    ),
+    "normalized-along-two-axes": (
+        sequential(source(), row("LayerNormalization", name="n", axis=[0, 1])),
+        f"'n' is along axis [0, 1]; expected the last; {SUPPORTED}",
+    ),
+    "momentum-above-1": (
+        sequential(source(), row("BatchNormalization", name="n", axis=[1], momentum=1.01)),
+        f"'n' has momentum=1.01; expected a number from 0 to 1; {SUPPORTED}",
+    ),
+    "epsilon-of-text": (
+        sequential(source(), row("LayerNormalization", name="n", epsilon="0.1")),
+        f"'n' has epsilon=0.1; expected a number from 0 to 1e+09; {SUPPORTED}",
+    ),
+    "center-of-text": (
+        sequential(source(), row("BatchNormalization", name="n", center="no")),
+        f"'n' has {{'center': 'no', 'scale': True}}; expected true or false; {SUPPORTED}",
+    ),
+    "scaled-by-the-root-mean-square": (
+        sequential(source(), row("LayerNormalization", name="n", rms_scaling=True)),
+        f"'n' has rms_scaling, which is not supported; {SUPPORTED}",
+    ),
+    "slope-below-0": (
+        sequential(source(), row("LeakyReLU", name="r", alpha=-0.1)),
+        f"'r' has alpha=-0.1; expected a number from 0 to 1e+09; {SUPPORTED}",
+    ),
+    "elu-of-nothing": (
+        sequential(source(), row("ELU", name="r", alpha=None)),
+        f"'r' has alpha=None; expected a number from 0 to 1e+09; {SUPPORTED}",
+    ),
+    "softmax-over-rows": (
+        sequential(source(), row("Softmax", name="r", axis=0)),
+        f"'r' is along axis 0; expected the last; {SUPPORTED}",
+    ),
+    "relu-with-a-top": (
+        sequential(source(), row("ReLU", name="r", max_value=6)),
+        f"'r' has max_value, which is not supported; {SUPPORTED}",
+    ),
+    "prelu-of-shared-axes": (
+        sequential(source(), row("PReLU", name="r", shared_axes=[1])),
+        f"'r' has shared_axes, which is not supported; {SUPPORTED}",
     ),
     "activation-an-object": (
         sequential(source(), dense(activation={"module": "os"})),
@@ -266,11 +310,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "every-layer-that-is-not-supported": (
         sequential(
-            source(), row("Conv2D", name="c"), dense(activation="elu"), row("Dropout", name="d"),
-            dense("b"), row("BatchNormalization", name="n"),
+            source(), row("Conv2D", name="c"), dense(activation="glu"), row("Dropout", name="d"),
+            dense("b"), row("GaussianNoise", name="n"),
         ),
-        "the layer 'c' is a Conv2D; 'a' has the activation 'elu'; 'd' has the rate None; expected "
-        f"it in [0, 1]; the layer 'n' is a BatchNormalization; {SUPPORTED}",
+        "the layer 'c' is a Conv2D; 'a' has the activation 'glu'; 'd' has the rate None; expected "
+        f"it in [0, 1]; the layer 'n' is a GaussianNoise; {SUPPORTED}",
     ),
     "very-many-layers-that-are-not-supported": (
         sequential(source(), *(row("Conv2D", name=f"c{i}") for i in range(99))),

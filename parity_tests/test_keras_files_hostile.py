@@ -90,7 +90,7 @@ CONFIGS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
             "module": "os", "class_name": "function", "config": "system"}),
         "has the activation",
     ),
-    "unknown-activation": (lambda c: layer(c)["config"].update(activation="tanh"), "'tanh'"),
+    "unknown-activation": (lambda c: layer(c)["config"].update(activation="glu"), "'glu'"),
     "model-of-another-class": (lambda c: c.update(class_name="MyModel"), "'MyModel'; expected"),
     "units-bomb": (lambda c: layer(c)["config"].update(units=10**12), "has shape .*expected"),
     "units-negative": (lambda c: layer(c)["config"].update(units=-1), "units=-1"),

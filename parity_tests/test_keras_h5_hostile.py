@@ -16,7 +16,7 @@ from torch_impl.keras_files.hdf5 import Dataset, Group
 from torch_impl.keras_files.legacy_h5 import read_legacy_h5
 from torch_impl.keras_files.weights_h5 import (
     adam_from,
-    dense_groups,
+    layer_groups,
     named_weights,
     optimizer_tensors,
 )
@@ -39,6 +39,10 @@ def layer(*tensors: Tensor, name: str | None = None) -> dict[str, Any]:
     return {"vars": held | ({} if name is None else {"@name": name})}
 
 
+def dense(*rows: tuple[str | None, list[Tensor]]) -> list[Any]:
+    return [("Dense", *row) for row in rows]
+
+
 def refused(read: Callable[[], object], message: str) -> None:
     with pytest.raises(KerasFileError) as caught:
         read()
@@ -48,14 +52,15 @@ def refused(read: Callable[[], object], message: str) -> None:
 @pytest.mark.parametrize("root", ["layers", "_layer_checkpoint_dependencies"])
 def test_dense_layers_come_in_the_order_of_their_numbers(root: str) -> None:
     """Wherever the tree has them, under whichever of the two names; others have no weights."""
-    found = dense_groups(
+    found = layer_groups(
         grown({root: {
             "dense_10": layer(V, name="last"), "dropout": {}, "activation_3": {"vars": {}},
             "input_layer": {}, "dense_1": layer(B), "dense": layer(W, B, name="first"),
         }}),
         "file",
     )  # fmt: skip
-    assert [(name, [t.tolist() for t in tensors]) for name, tensors in found] == [
+    assert {kind for kind, _, _ in found} == {"Dense"}
+    assert [(name, [t.tolist() for t in tensors]) for _, name, tensors in found] == [
         ("first", [W.tolist(), B.tolist()]), (None, [B.tolist()]), ("last", [V.tolist()]),
     ]  # fmt: skip
 
@@ -64,8 +69,8 @@ def test_a_name_that_is_no_text_is_none() -> None:
     """HDF5 attributes may be anything."""
     for name in (None, ["x"]):
         tree = grown({"layers": {"dense": {"vars": {"@name": name}}}})
-        assert dense_groups(tree, "file") == [(None, [])]
-    assert dense_groups(grown({"layers": {"dense": {}}}), "") == [(None, [])]
+        assert layer_groups(tree, "file") == [("Dense", None, [])]
+    assert layer_groups(grown({"layers": {"dense": {}}}), "") == [("Dense", None, [])]
 
 
 EXPECTED = "expected datasets 0, 1, …"
@@ -105,7 +110,7 @@ TREES: dict[str, tuple[Tree, str]] = {
 def test_a_tree_of_other_things_is_refused(case: str) -> None:
     """By the name of what is in it."""
     tree, message = TREES[case]
-    refused(lambda: dense_groups(grown(tree), "file"), message)
+    refused(lambda: layer_groups(grown(tree), "file"), message)
 
 
 NETWORK = Network(2, (Layer("Dense", "a", 3), Layer("Dropout", "d"), Layer("Dense", "b", 1)))
@@ -113,7 +118,7 @@ NETWORK = Network(2, (Layer("Dense", "a", 3), Layer("Dropout", "d"), Layer("Dens
 
 def test_layers_without_a_name_get_the_networks_or_kerass_default() -> None:
     """In their order."""
-    rows = [(None, [W, B]), (None, [V])]
+    rows = dense((None, [W, B]), (None, [V]))
     for network, names in (
         (NETWORK, ["a/kernel", "a/bias", "b/kernel"]),
         (None, ["dense/kernel", "dense/bias", "dense_1/kernel"]),
@@ -123,11 +128,33 @@ def test_layers_without_a_name_get_the_networks_or_kerass_default() -> None:
         assert list(came.values()) == [W, B, V] or all(
             one is other for one, other in zip(came.values(), (W, B, V), strict=True)
         )
-    assert list(named_weights([("x", [W]), ("y", [V])], None, "")) == ["x/kernel", "y/kernel"]
-    assert list(named_weights([("a", [W]), (None, [V])], NETWORK, "")) == ["a/kernel", "b/kernel"]
+    assert list(named_weights(dense(("x", [W]), ("y", [V])), None, "")) == ["x/kernel", "y/kernel"]
+    assert list(named_weights(dense(("a", [W]), (None, [V])), NETWORK, "")) == [
+        "a/kernel",
+        "b/kernel",
+    ]
 
 
-COUNT = "expected a kernel and at most a bias"
+def test_each_kind_of_layer_is_counted_by_itself() -> None:
+    """A network says in which order they stand; one like it, which weights there are."""
+    normalization = Layer("BatchNormalization", "n", scale=False)
+    network = Network(2, (normalization, Layer("Dense", "a", 3)))
+    rows = [("Dense", None, [W, B]), ("BatchNormalization", None, [V, B, W])]
+    came = named_weights(rows, network, "file")
+    assert list(came) == ["n/beta", "n/moving_mean", "n/moving_variance", "a/kernel", "a/bias"]
+    assert came["n/moving_mean"] is B
+    came = named_weights(rows, None, "file", network)
+    names = ["beta", "moving_mean", "moving_variance"]
+    assert list(came)[2:] == [f"batch_normalization/{name}" for name in names]
+    whole = "expected gamma, beta, moving_mean, moving_variance"
+    refused(
+        lambda: named_weights(rows, None, "file"),
+        "the BatchNormalization layer 'batch_normalization' has 3 weights, or its name stands "
+        f"twice; {whole}",
+    )
+
+
+COUNT = "expected kernel, bias"
 ROWS: dict[str, tuple[list[tuple[str | None, list[Tensor]]], Network | None, str]] = {
     "other-names": (
         [("b", [W]), ("a", [V])], NETWORK,
@@ -162,7 +189,7 @@ ROWS: dict[str, tuple[list[tuple[str | None, list[Tensor]]], Network | None, str
 def test_layers_that_are_not_the_networks_are_refused(case: str) -> None:
     """With both lists, or with what the layer has."""
     rows, network, message = ROWS[case]
-    refused(lambda: named_weights(rows, network, "file"), message)
+    refused(lambda: named_weights(dense(*rows), network, "file"), message)
 
 
 WEIGHTS = {"a/kernel": W, "a/bias": B, "b/kernel": V}
@@ -409,8 +436,8 @@ LEGACY: dict[str, tuple[dict[str, Any], str]] = {
         "the weight 'kernel' is named and not there",
     ),
     "another-weight": (
-        with_groups(b={"@weight_names": ["m/gamma:0"]}),
-        f"the layer 'b' has a weight 'm/gamma:0'; {SUPPORTED}",
+        with_groups(b={"@weight_names": ["m/delta:0"]}),
+        f"the layer 'b' has a weight 'm/delta:0'; {SUPPORTED}",
     ),
     "a-weight-twice": (
         with_groups(b={"@weight_names": ["kernel", "m/kernel:0"], "kernel": V}),

@@ -24,7 +24,7 @@ from torch_impl import (
     load_keras_optimizer,
     save_keras,
 )
-from torch_impl.keras_files.config import model_config
+from torch_impl.keras_files.config import model_config, network_of
 from torch_impl.keras_files.contents import AdamState, Contents, Layer, Network
 from torch_impl.keras_files.modules import (
     contents_of,
@@ -363,7 +363,7 @@ def test_an_architecture_renames_the_weights_and_adams_moments_by_their_places()
     network = Network(2, (Layer("Dense", "a", 3), Layer("Dense", "b", 1, use_bias=False)), "n")
     root = model_config(network, "float32")
     root["config"]["layers"][1]["config"]["trainable"] = False
-    came = with_config(held, root, "file")
+    came = with_config(held, *network_of(root, "file"), "file")
     names = ["a/kernel", "a/bias", "b/kernel"]
     assert came.network == network
     assert came.notes == ("'a' is not trainable there",)
@@ -392,7 +392,7 @@ def test_an_architecture_of_other_weights_is_refused_with_those_that_differ(
     layers = [Layer("Dense", name, units, use_bias=False) for name, units in (("a", 3), ("b", 1))]
     root = model_config(Network(2, tuple(layers)), "float32")
     with pytest.raises(KerasFileError) as caught:
-        with_config(alone(**shapes), root, "file")
+        with_config(alone(**shapes), *network_of(root, "file"), "file")
     assert str(caught.value) == (
         "file: its layers have weights {'a/kernel': (2, 3), 'b/kernel': (3, 1)}; "
         f"the file has {told}"

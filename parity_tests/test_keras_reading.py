@@ -172,8 +172,8 @@ FAULTS: dict[str, tuple[Callable[[Path], Path], str]] = {
         "PyTorch itself)",
     ),
     "another-moment": (
-        lambda f: written(f, {"momentum/a/gamma": torch.ones(1)}, steps=3),
-        "holds 'momentum/a/gamma'; expected names like dense/kernel (a PyTorch state_dict is "
+        lambda f: written(f, {"momentum/a/delta": torch.ones(1)}, steps=3),
+        "holds 'momentum/a/delta'; expected names like dense/kernel (a PyTorch state_dict is "
         "loaded by PyTorch itself)",
     ),
 }  # fmt: skip

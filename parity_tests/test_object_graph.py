@@ -119,13 +119,13 @@ def test_a_weights_name_ends_in_its_layers(full: str, name: str) -> None:
     assert weight_name(full, "file") == name
 
 
-@pytest.mark.parametrize("full", ["kernel", "/kernel", "dense/gamma", "dense/kernel:1", ""])
+@pytest.mark.parametrize("full", ["kernel", "/kernel", "dense/delta", "dense/kernel:1", ""])
 def test_what_is_no_weight_of_a_layer_is_refused(full: str) -> None:
     """By the name that it has."""
     with pytest.raises(KerasFileError) as caught:
         weight_name(full, "file")
     assert str(caught.value) == (
-        f"file: the variable {full!r} is no kernel or bias of a layer; {SUPPORTED}"
+        f"file: the variable {full!r} is no weight of a layer; {SUPPORTED}"
     )
 
 

@@ -183,10 +183,10 @@ def test_every_dtype_and_shape_of_tensorflows_writer_is_read(
 @pytest.mark.parametrize(
     ("network", "exported", "saved"),
     [
-        ("batch_normalization", "batch_normalization_1/", "'batch_normalization/gamma'"),
+        ("batch_normalization", "batch_normalization_1/", None),
         ("conv1d", "conv1d_1/", r"conv1d/kernel has shape \(2, 1, 2\)"),
         ("branching", "functional_1.*/add_1/Add'", None),
-        ("tanh", "is a Tanh", None),
+        ("exponential", "is a Exp", None),
         ("shared", "uses dense/kernel", None),
         ("two_outputs", "has 2 outputs", "dense_1/kernel has shape"),
         ("no_weights", "no weights", "no weights"),

@@ -86,13 +86,17 @@ def test_a_checkpoint_made_here_is_read(tmp_path: Path) -> None:
         (put(0, ({"a": 1, "b": 7}, ""), ({"layer-0": 2}, "")), {}, "holds 2 Sequential"),
         (put(3, ({"kernel": 4}, "")), {}, "two layers have a weight dense/kernel"),
         (put(3, ({"kernel": 5}, "")), {}, "its kernel is dense/bias"),
-        (put(3, ({"kernel": 2}, "")), {}, "the variable '' is no kernel"),
+        (put(3, ({"kernel": 2}, "")), {}, "the variable '' is no weight"),
         (put(3, ({"bias": 5}, "")), {},
-         "layer 1: has dense/bias; expected kernel and bias of one Dense layer$"),
+         "layer 1: has dense/bias; expected the weights of one layer$"),
         (put(2, ({"kernel": 6, "bias": 5}, "")), {}, "has dense_1/kernel, dense/bias"),
         (put(3, ({"layer-0": 2}, "")), {}, "layer 1 is a model itself"),
+        (put(3, ({"kernel": 6, "seed": 7}, ""), ({}, "norm/seed")), {"norm/seed": (3,)},
+         "layer 1 has a variable 'norm/seed'"),
         (put(3, ({"kernel": 6, "gamma": 7}, ""), ({}, "norm/gamma")), {"norm/gamma": (3,)},
-         "layer 1 has a variable 'norm/gamma'"),
+         "layer 1: has dense_1/kernel, norm/gamma; expected the weights of one layer$"),
+        (put(3, ({"gamma": 7}, ""), ({}, "norm/gamma")), {"norm/gamma": (4,)},
+         r"norm/gamma has shape \(4,\); expected \(3,\)"),
         (MODEL, {"dense_1/kernel": (4, 1)}, r"has shape \(4, 1\); expected \(3, units\)"),
         (MODEL, {"dense/bias": (4,)}, r"dense/bias has shape \(4,\); expected \(3,\)"),
         (MODEL, {"dense/kernel": (2, 3, 1)},
@@ -128,19 +132,19 @@ STATE = "drop/seed_generator/seed_generator_state"
 def with_dropout(**held: int) -> Any:
     """The model with a layer between, which holds some variables."""
     model = {"layer-0": 2, "layer-1": 7, "layer-2": 3}, ""
-    return put(1, model, (held, ""), ({}, STATE), ({}, "norm/gamma"))
+    return put(1, model, (held, ""), ({}, STATE), ({}, "norm/state"))
 
 
 def test_a_dropouts_state_is_no_weight(tmp_path: Path) -> None:
     """It is where its random numbers were; what else a layer holds is refused."""
-    sizes = {STATE: (2,), "norm/gamma": (3,)}
+    sizes = {STATE: (2,), "norm/state": (3,)}
     good = write_model(tmp_path / "x", with_dropout(seed=8), **sizes)
     assert set(read_checkpoint(good).weights) == set(SIZES)
-    for held in ({"seed": 8, "gamma": 9}, {"gamma": 9, "seed": 8}):
+    for held in ({"seed": 8, "state": 9}, {"state": 9, "seed": 8}):
         bad = write_model(tmp_path / "y", with_dropout(**held), **sizes)
         refused(
             lambda bad=bad: read_checkpoint(bad),  # type: ignore[misc]
-            f"^{bad}: {GRAPH_KEY}: layer 1 has a variable 'norm/gamma'; {SUPPORTED}$".replace(
+            f"^{bad}: {GRAPH_KEY}: layer 1 has a variable 'norm/state'; {SUPPORTED}$".replace(
                 "(", "."
             ).replace(")", "."),
         )
@@ -251,7 +255,7 @@ def test_what_is_no_saved_model_is_refused(tmp_path: Path) -> None:
         ('"units": 3', '"units": 4', r"hidden/kernel has shape \(5, 3\); expected \(5, 4\)"),
         ('"units": 3', '"units": -3', "units=-3"),
         ('"units": 3', '"units": "3"', None),
-        ('"activation": "sigmoid"', '"activation": "tanh"', "the activation 'tanh'; supported"),
+        ('"activation": "sigmoid"', '"activation": "glu"', "the activation 'glu'; supported"),
         ('"activation": "sigmoid"', '"activation": ["sigmoid"]', "has the activation"),
         ('"use_bias": false', '"use_bias": true', "has no variable score/bias"),
         ('"batch_input_shape": {', '"batch_input_shape": 5, "x": {', "input has shape 5"),

@@ -230,8 +230,8 @@ def test_a_matmul_may_say_that_it_does_not_transpose(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (changed(net__squash__Sigmoid=GraphNode("Tanh", ["net/dense_1/MatMul:product:0"])),
-         r"saved_model.pb, graph 0: 'net/squash/Sigmoid' is a Tanh; supported: Input, Dense"),
+        (changed(net__squash__Sigmoid=GraphNode("Tan", ["net/dense_1/MatMul:product:0"])),
+         r"saved_model.pb, graph 0: 'net/squash/Sigmoid' is a Tan; supported: Input, Dense"),
         (changed(net__squash__Sigmoid=GraphNode("Sigmoid", ["net/dense_1/MatMul:product:0", RELU])),
          "'net/squash/Sigmoid' is a Sigmoid; supported"),
         (changed(net__drop__Identity=GraphNode("Identity", [])),
@@ -282,8 +282,8 @@ def test_a_matmul_may_say_that_it_does_not_transpose(tmp_path: Path) -> None:
          "the BiasAdd of 'net/drop' uses dense/bias"),
         ({"nodes": renamed(b="net/dense_2/bias"),
           "shapes": SHAPES | {"dense_2/bias": (3,)}}, "uses dense_2/bias; expected a kernel"),
-        ({"nodes": renamed(b="net/dense/gamma"), "shapes": SHAPES | {"dense/gamma": (3,)}},
-         "graph 0: the variable 'net/dense/gamma' is no kernel or bias of a layer; supported"),
+        ({"nodes": renamed(b="net/dense/delta"), "shapes": SHAPES | {"dense/delta": (3,)}},
+         "graph 0: the variable 'net/dense/delta' is no weight of a layer; supported"),
         ({"outputs": ()}, "graph 0: inner has 0 outputs; expected 1"),
         ({"outputs": (OUTPUT, OUTPUT)}, "inner has 2 outputs; expected 1"),
         ({"outputs": ("x",)}, "its serving function uses no weights; supported: Input"),

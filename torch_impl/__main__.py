@@ -9,10 +9,9 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from torch import Tensor
-
 from torch_impl.keras_files.api import read_keras, read_network
-from torch_impl.keras_files.contents import Contents, Layer, printable
+from torch_impl.keras_files.contents import Contents, Layer, by_layer, printable
+from torch_impl.keras_files.layers import kind_of
 from torch_impl.keras_files.writing import write_keras
 
 _EXAMPLES = """examples:
@@ -92,18 +91,16 @@ def _summary(contents: Contents, output: str) -> _Summary:
     version = f", written by Keras {contents.keras_version}" if contents.keras_version else ""
     layers = [] if contents.network is None else list(contents.network.layers)
     kinds = [(layer.name, _kind(layer)) for layer in layers] or [
-        (name, "Dense") for name in dict.fromkeys(n.rpartition("/")[0] for n in contents.weights)
+        (name, str(kind_of(own))) for name, own in by_layer(contents.weights).items()
     ]
-    weights: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in contents.weights.items():
-        weights.setdefault(name.rpartition("/")[0], {})[name] = tensor
+    weights = by_layer(contents.weights)
     rows = []
     for name, kind in kinds:
         own = weights.get(name, {})
         rows.append((
             printable(name),
             kind,
-            "\n".join(n.rpartition("/")[2] for n in own),
+            "\n".join(own),
             "\n".join(str(tuple(t.shape)) for t in own.values()),
             "\n".join(str(t.dtype).removeprefix("torch.") for t in own.values()),
         ))  # fmt: skip

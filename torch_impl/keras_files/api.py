@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from torch_impl.keras_adam import KerasAdam
-from torch_impl.keras_files.config import LONGEST_JSON, parsed_json
+from torch_impl.keras_files.config import LONGEST_JSON, network_of, parsed_json
 from torch_impl.keras_files.contents import Contents, KerasFileError
 from torch_impl.keras_files.modules import (
     KerasNetwork,
@@ -59,7 +59,7 @@ def load_keras(
 
     Returns:
         A `FraudClassifier` where the network is one, of whatever sizes and layer names; else a
-        `KerasNetwork`, for any chain of Dense (linear, relu, sigmoid), Dropout and Activation.
+        `KerasNetwork`, for any chain of the layers in `torch_impl.keras_files.layers`.
         A Dropout with a seed in the file draws Keras's masks.
 
     Raises:
@@ -78,10 +78,11 @@ def read_network(
     dropout: float,
 ) -> Contents:
     """What `read_keras` gives, with a network in any case: the file's, the config's, or a guess."""
-    contents = read_keras(path)
     if config is None:
-        return with_network(contents, dropout, str(path))
-    return with_config(contents, *_config(config))
+        return with_network(read_keras(path), dropout, str(path))
+    root, where = _config(config)
+    network, notes = network_of(root, where)
+    return with_config(read_keras(path, network), network, notes, where)
 
 
 def _config(config: str | os.PathLike[str] | dict[str, Any]) -> tuple[dict[str, Any], str]:

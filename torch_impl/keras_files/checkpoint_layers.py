@@ -1,18 +1,19 @@
-"""The Dense layers of a Keras model in a checkpoint, found by who holds whom."""
+"""The layers of a Keras model in a checkpoint, found by who holds whom."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch_impl.keras_files.contents import KerasFileError
-from torch_impl.keras_files.object_graph import SUPPORTED, ObjectGraph, weight_name
+from torch_impl.keras_files.contents import WEIGHTS, KerasFileError
+from torch_impl.keras_files.layers import SUPPORTED
+from torch_impl.keras_files.object_graph import ObjectGraph, weight_name
 from torch_impl.keras_files.tensor_bundle import TensorBundle
 
 __all__ = ["check_shape", "model_weights"]
 
 
 def model_weights(graph: ObjectGraph, bundle: TensorBundle) -> dict[str, int]:
-    """`layer/kernel` and `layer/bias` of the one model to their nodes, in the layers' order.
+    """`layer/weight` of the one model to their nodes, in the layers' order.
 
     Keras 3 lists a functional model's layers in `_operations` (a Sequential has such a model
     in `_functional`), Keras 2 as `layer-0`, `layer-1` and so on.
@@ -44,6 +45,7 @@ def model_weights(graph: ObjectGraph, bundle: TensorBundle) -> dict[str, int]:
                     )
                 width = shape[1]
             else:
+                width = shape[0] if width is None and len(shape) == 1 else width
                 check_shape(graph.where, name, shape, (width or 0,))
     return weights
 
@@ -72,23 +74,24 @@ def _layers(graph: ObjectGraph, node: int) -> list[int]:
 
 
 def _layer_weights(graph: ObjectGraph, number: int, layer: int, seen: set[int]) -> dict[str, int]:
-    """Kernel and bias of a layer, nothing for a layer without weights."""
+    """The weights of a layer, nothing for a layer without."""
     own = graph.nodes[layer].children
     if _is_model(graph, layer):
         raise KerasFileError(f"{graph.where}: layer {number} is a model itself; {SUPPORTED}")
-    kernel, bias = own.get("_kernel", own.get("kernel")), own.get("bias")
     found = {}
-    for kind, node in (("kernel", kernel), ("bias", bias)):
-        if node is None:
+    for kind in dict.fromkeys(name for names in WEIGHTS.values() for name in names):
+        node = own.get(f"_{kind}", own.get(kind))
+        if node is None or (graph.nodes[node].key is None and kind != "kernel"):
             continue
         name = weight_name(graph.nodes[node].name, f"{graph.where}, layer {number}")
-        if not name.endswith(kind) or graph.nodes[node].key is None:
+        if name.rpartition("/")[2] != kind or graph.nodes[node].key is None:
             raise KerasFileError(f"{graph.where}, layer {number}: its {kind} is {name}")
         found[name] = node
-    if len({name.rpartition("/")[0] for name in found}) > 1 or (found and kernel is None):
+    kinds = [name.rpartition("/")[2] for name in found]
+    if len({name.rpartition("/")[0] for name in found}) > 1 or kinds == ["bias"]:
         raise KerasFileError(
-            f"{graph.where}, layer {number}: has {', '.join(found)}; expected kernel and bias "
-            "of one Dense layer"
+            f"{graph.where}, layer {number}: has {', '.join(found)}; expected the weights of one "
+            "layer"
         )
     for node in graph.below(layer, seen):
         name = graph.nodes[node].name

@@ -1,15 +1,15 @@
 """A model's layers, as Keras writes them in JSON: into `.keras` and `.h5` files and SavedModels.
 
-Classes are compared by name, never imported: what is not in the few kinds below is refused.
+Which layers there are is said in `torch_impl.keras_files.layers`.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Any
 
 from torch_impl.keras_files.contents import MOST_LAYERS, AdamState, KerasFileError, Layer, Network
-from torch_impl.keras_files.object_graph import SUPPORTED
+from torch_impl.keras_files.layers import KINDS, SUPPORTED, layer_of
 
 __all__ = [
     "LONGEST_JSON",
@@ -24,12 +24,6 @@ __all__ = [
 
 LONGEST_JSON = 1 << 20
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
-_ACTIVATIONS: dict[Any, Literal["linear", "relu", "sigmoid"]] = {
-    None: "linear",
-    "linear": "linear",
-    "relu": "relu",
-    "sigmoid": "sigmoid",
-}
 
 
 def parsed_json(text: str | bytes, where: str) -> dict[str, Any]:
@@ -164,10 +158,11 @@ def _notes(config: dict[str, Any], name: str) -> list[str]:
     policy = _policy(config)
     if policy not in (None, *_FLOATS):
         notes.append(f"its layers compute with the policy {str(policy)[:80]}")
-    for option in ("kernel", "bias", "activity"):
-        for kind in ("regularizer", "constraint"):
-            if config.get(f"{option}_{kind}") is not None:
-                notes.append(f"the {option}_{kind} of {name!r} is left out")
+    for option in config:
+        if option.endswith(("_regularizer", "_constraint")) and config[option] is not None:
+            notes.append(f"the {option[:80]} of {name!r} is left out")
+    if config.get("activation") == "hard_sigmoid":
+        notes.append(f"hard_sigmoid of {name!r} is Keras 3's; in Keras 2 it had another slope")
     if config.get("trainable") is False:
         notes.append(f"{name!r} is not trainable there")
     return notes
@@ -197,48 +192,12 @@ def _is_foreign(row: dict[str, Any]) -> bool:
 def _layer(row: dict[str, Any], config: dict[str, Any]) -> Layer:
     name, kind = _name(row), row.get("class_name")
     registered, foreign = row.get("registered_name"), _is_foreign(row)
-    if kind not in ("Dense", "Dropout", "Activation") or not isinstance(name, str) or foreign:
+    if kind not in KINDS or not isinstance(name, str) or foreign:
         kind = registered if foreign and registered else kind
         raise ValueError(f"the layer {str(name)[:80]!r} is a {str(kind)[:80]}")
     if not name or "/" in name:
         raise ValueError(f"a layer is called {name[:80]!r}")
-    if kind == "Dropout":
-        rate, seed = config.get("rate"), config.get("seed")
-        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
-            raise ValueError(f"{name!r} has the rate {str(rate)[:80]}; expected it in [0, 1]")
-        if config.get("noise_shape") is not None:
-            raise ValueError(f"{name!r} has a noise_shape, which is not supported")
-        if type(seed) is int and not -(2**63) <= seed < 2**63:
-            raise ValueError(f"{name!r} has a seed of {seed.bit_length()} bits; expected 64")
-        return Layer("Dropout", name, rate=float(rate), seed=seed if type(seed) is int else None)
-    told = _activation(config.get("activation"))
-    if told not in _ACTIVATIONS:
-        raise ValueError(f"{name!r} has the activation {str(told)[:80]!r}")
-    if kind == "Activation":
-        return Layer("Activation", name, activation=_ACTIVATIONS[told])
-    units, use_bias = config.get("units"), config.get("use_bias", True)
-    if type(units) is not int or units < 1 or type(use_bias) is not bool:
-        raise ValueError(
-            f"{name!r} has units={str(units)[:80]} and use_bias={str(use_bias)[:80]}; "
-            "expected a positive number, and true or false"
-        )
-    return Layer("Dense", name, units, _ACTIVATIONS[told], use_bias)
-
-
-def _activation(told: Any) -> Any:
-    """The name of an activation that is one, a function, or a layer object without options."""
-    match told:
-        case None | str():
-            return told
-        case {"class_name": "function", "config": str(name)}:
-            return name
-        case {"class_name": "Activation", "config": {"activation": inner}}:
-            return inner if inner is None or isinstance(inner, str) else str(inner)
-        case {"class_name": "ReLU", "config": dict(config)} if not any(
-            config.get(option) for option in ("max_value", "negative_slope", "threshold")
-        ):
-            return "relu"
-    return str(told)
+    return layer_of(kind, name, config)
 
 
 def _width(shape: Any, where: str) -> int:
@@ -317,16 +276,7 @@ def model_config(network: Network, dtype: str) -> dict[str, Any]:
     ]
     for layer in network.layers:
         config: dict[str, Any] = {"name": layer.name, "trainable": True, "dtype": dtype}
-        if layer.kind == "Dense":
-            config |= {
-                "units": layer.units,
-                "activation": layer.activation,
-                "use_bias": layer.use_bias,
-            }
-        elif layer.kind == "Dropout":
-            config |= {"rate": layer.rate, "seed": layer.seed, "noise_shape": None}
-        else:
-            config |= {"activation": layer.activation}
+        config |= KINDS[layer.kind].write(layer)
         rows.append(_row(layer.kind, config))
     built = [None, network.in_features]
     config = {

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from torch_impl.keras_files.contents import KerasFileError
-from torch_impl.keras_files.object_graph import SUPPORTED
+from torch_impl.keras_files.layers import SUPPORTED
 from torch_impl.keras_files.protobuf import Message
 
 __all__ = ["ACTIVATIONS", "Function", "FunctionWalk", "Step"]
@@ -21,7 +21,18 @@ _CALLS = ("StatefulPartitionedCall", "PartitionedCall")
 _PASSING = ("Identity", "StopGradient", "Cast")
 _FLOATS = (1, 2, 14, 19)  # float32, float64, bfloat16, float16
 _ADDS = ("BiasAdd", "Add", "AddV2")
-ACTIVATIONS = ("Relu", "Sigmoid")
+ACTIVATIONS = {
+    "Relu": "relu",
+    "Sigmoid": "sigmoid",
+    "Tanh": "tanh",
+    "Softmax": "softmax",
+    "Elu": "elu",
+    "Selu": "selu",
+    "Softplus": "softplus",
+    "Softsign": "softsign",
+    "Relu6": "relu6",
+}
+"""TensorFlow's operation to Keras's activation, where one makes the other."""
 
 
 class Function(NamedTuple):

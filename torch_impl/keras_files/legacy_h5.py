@@ -9,9 +9,16 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from torch_impl.keras_files.config import SUPPORTED, adam_of, network_of, parsed_json
-from torch_impl.keras_files.contents import AdamState, Contents, KerasFileError, Network
+from torch_impl.keras_files.config import adam_of, network_of, parsed_json
+from torch_impl.keras_files.contents import (
+    WEIGHT_NAMES,
+    AdamState,
+    Contents,
+    KerasFileError,
+    Network,
+)
 from torch_impl.keras_files.hdf5 import Dataset, Group
+from torch_impl.keras_files.layers import SUPPORTED
 from torch_impl.keras_files.weights_h5 import adam_from
 
 __all__ = ["read_legacy_h5"]
@@ -71,7 +78,7 @@ def _weights(group: Group, where: str) -> dict[str, Tensor]:
             if kind.startswith("seed_generator"):
                 continue
             name = f"{layer}/{kind}"
-            if kind not in ("kernel", "bias") or name in weights or "/" in layer:
+            if kind not in WEIGHT_NAMES or name in weights or "/" in layer:
                 raise KerasFileError(
                     f"{where}: the layer {layer[:80]!r} has a weight {path[:80]!r}; {SUPPORTED}"
                 )

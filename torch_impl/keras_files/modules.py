@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import torch
 from numpy.typing import ArrayLike
@@ -13,16 +12,19 @@ from torch import Tensor, nn
 
 from torch_impl.keras_adam import KerasAdam
 from torch_impl.keras_dropout import KerasDropout
-from torch_impl.keras_files.config import network_of
 from torch_impl.keras_files.contents import (
     MOST_LAYERS,
+    WEIGHTS,
     AdamState,
     Contents,
     KerasFileError,
     Layer,
     Network,
+    by_layer,
+    trained,
 )
-from torch_impl.keras_weights import WeightRow
+from torch_impl.keras_files.layers import KINDS, kind_of, layer_modules
+from torch_impl.keras_weights import WeightRow, weights_of
 from torch_impl.model import FraudClassifier
 from torch_impl.modes import inference
 from torch_impl.rows import as_tensor
@@ -39,7 +41,7 @@ __all__ = [
 
 
 class KerasNetwork(Unscriptable, nn.Module):
-    """Any chain of Dense, Dropout and Activation layers.
+    """Any chain of the layers in `torch_impl.keras_files.layers`.
 
     Args:
         network: the chain.
@@ -55,17 +57,8 @@ class KerasNetwork(Unscriptable, nn.Module):
         super().__init__()
         self.keras_network = network
         chain: list[list[nn.Module]] = []
-        width = network.in_features
-        for layer in network.layers:
-            step: list[nn.Module] = []
-            if layer.kind == "Dense":
-                step.append(nn.Linear(width, layer.units, bias=layer.use_bias, dtype=dtype))
-                width = layer.units
-            elif layer.kind == "Dropout":
-                step.append(_dropout(layer))
-            if layer.activation != "linear":
-                step.append(nn.ReLU() if layer.activation == "relu" else nn.Sigmoid())
-            chain.append(step)
+        for layer, width in zip(network.layers, network.widths(), strict=True):
+            chain.append(layer_modules(layer, width, dtype))
         ends = [step for step in chain if step][-1:]
         self.ends_in_sigmoid = bool(ends) and isinstance(ends[0][-1], nn.Sigmoid)
         if self.ends_in_sigmoid:
@@ -101,15 +94,15 @@ def module_from(contents: Contents) -> FraudClassifier | KerasNetwork:
             first = next(layer for layer in network.layers if layer.kind == "Dense")
             model = FraudClassifier(network.in_features, first.units, 0.0, dtype=dtype)
             if dropout is not None:
-                model.dropout = _dropout(dropout)
+                (model.dropout,) = layer_modules(dropout, first.units, dtype)
             model.keras_network = network
         else:
             model = KerasNetwork(network, dtype)
-    parameters = dict(model.named_parameters())
+    held = weights_of(model)
     with torch.no_grad():
         for row in _weight_map(model, network):
             tensor = contents.weights[row.keras]
-            parameters[row.torch].copy_(tensor.T if row.transpose else tensor)
+            held[row.torch].copy_(tensor.T if row.transpose else tensor)
     return model.eval()
 
 
@@ -120,6 +113,8 @@ def adam_for(state: AdamState, model: FraudClassifier | KerasNetwork) -> KerasAd
     )
     parameters = dict(model.named_parameters())
     for row in _weight_map(model, network_of_module(model)):
+        if row.torch not in parameters:
+            continue
         slots = optimizer.state_of(parameters[row.torch])
         slots["step"].fill_(state.iterations)
         for name, held in (("momentum", state.momentum), ("velocity", state.velocity)):
@@ -144,7 +139,7 @@ def contents_of(model: nn.Module, optimizer: KerasAdam | None = None) -> Content
     parameters = dict(model.named_parameters())
 
     def in_keras(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        held = {row: tensors[row.torch].detach().cpu() for row in rows}
+        held = {row: tensors[row.torch].detach().cpu() for row in rows if row.torch in tensors}
         return {
             row.keras: (tensor.T if row.transpose else tensor).clone(
                 memory_format=torch.contiguous_format
@@ -172,7 +167,7 @@ def contents_of(model: nn.Module, optimizer: KerasAdam | None = None) -> Content
             float(group["betas"][1]),
             float(group["eps"]),
         )
-    return Contents(in_keras(parameters), network, state, "module")
+    return Contents(in_keras(weights_of(model)), network, state, "module")
 
 
 def with_network(contents: Contents, dropout: float, where: str) -> Contents:
@@ -189,8 +184,14 @@ def with_network(contents: Contents, dropout: float, where: str) -> Contents:
         raise ValueError(f"dropout is {dropout}; expected a share from 0 to 1")
     if contents.network is not None:
         return contents
-    dense = dict.fromkeys(name.rpartition("/")[0] for name in contents.weights)
-    names = list(dense)
+    kinds = {name: kind_of(own) for name, own in by_layer(contents.weights).items()}
+    if others := [f"{name} ({kind})" for name, kind in kinds.items() if kind != "Dense"]:
+        raise KerasFileError(
+            f"{where}: has the weights of {', '.join(others)[:300]}, and does not say where in the "
+            "chain they stand; give the architecture as config= (--config), which "
+            "model.to_json() wrote"
+        )
+    names = list(kinds)
     shapes = {name: tuple(t.shape) for name, t in contents.weights.items()}
     named = list(dict.fromkeys(contents.layer_names))
     if not set(names) <= set(named):
@@ -201,12 +202,12 @@ def with_network(contents: Contents, dropout: float, where: str) -> Contents:
     unknown: list[str] = []
     width = 0
     for name in named:
-        if name in dense:
+        if name in kinds:
             # No Dense layer has a kernel of another shape: the comparison below tells.
             inputs, units = (*shapes.get(f"{name}/kernel", ()), 0, 0)[:2]
             width = width or inputs
             ends = "sigmoid" if units == 1 else "linear"
-            activation: Any = ends if name == names[-1] else "relu"
+            activation = ends if name == names[-1] else "relu"
             bias = f"{name}/bias" in contents.weights
             layers.append(Layer("Dense", name, units, activation, bias))
         elif re.fullmatch(r"dropout(_\d+)?", name):
@@ -229,37 +230,60 @@ def with_network(contents: Contents, dropout: float, where: str) -> Contents:
     return replace(contents, network=network, notes=(*contents.notes, note))
 
 
-def with_config(contents: Contents, root: dict[str, Any], where: str) -> Contents:
+def with_config(
+    contents: Contents, network: Network, notes: tuple[str, ...], where: str
+) -> Contents:
     """Contents of weights alone with the network of a model's config.
 
     Args:
         contents: of any file; a network that it has gives way.
-        root: what `model.to_json()` wrote, parsed.
+        network: of the config.
+        notes: on what of the config is not taken over.
         where: the config's file, for errors.
 
     Raises:
-        KerasFileError: the config is none of a supported network, or of other weights.
+        KerasFileError: the config is of other weights.
     """
-    network, notes = network_of(root, where)
-    expected = network.weight_shapes()
-    came = {name: tuple(t.shape) for name, t in contents.weights.items()}
-    # A layer may be called otherwise in a model that was built again: then places tell.
-    names = list(expected if came.keys() == expected.keys() else came)
-    if [came[name] for name in names] != list(expected.values()):
-        told = {name: shape for name, shape in came.items() if expected.get(name) != shape}
-        raise KerasFileError(
-            f"{where}: its layers have weights {expected}; the file has {told or came}"[:1000]
-        )
-    renamed = dict(zip(names, expected, strict=True))
-    weights = {renamed[name]: contents.weights[name] for name in names}
+    renamed = _matched(contents.weights, network, where)
+    weights = {name: contents.weights[came] for name, came in renamed.items()}
     optimizer = contents.optimizer
     if optimizer is not None:
         momentum, velocity = (
-            {renamed[name]: tensor for name, tensor in slots.items()}
+            {name: slots[renamed[name]] for name in trained(renamed)}
             for slots in (optimizer.momentum, optimizer.velocity)
         )
         optimizer = replace(optimizer, momentum=momentum, velocity=velocity)
     return replace(contents, weights=weights, network=network, optimizer=optimizer, notes=notes)
+
+
+def _matched(weights: Mapping[str, Tensor], network: Network, where: str) -> dict[str, str]:
+    """The network's names of weights to the file's.
+
+    A layer may be called otherwise in a model that was built again: then its place among those
+    of its kind tells.
+    """
+    expected = network.weight_shapes()
+    came = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    names = dict(zip(expected, expected, strict=True))
+    if came.keys() != expected.keys():
+        theirs = {layer.name: layer.kind for layer in network.layers}
+        ours = {name: kind_of(own) for name, own in by_layer(weights).items()}
+        layers: dict[str, str] = {}
+        for kind in WEIGHTS:
+            both = [[n for n, k in side.items() if k == kind] for side in (theirs, ours)]
+            layers |= dict(zip(*both, strict=False))
+        names = {
+            name: f"{layers.get(name.rpartition('/')[0])}/{name.rpartition('/')[2]}"
+            for name in expected
+        }
+    if sorted(names.values()) != sorted(came) or any(
+        came[theirs] != expected[name] for name, theirs in names.items()
+    ):
+        told = {name: shape for name, shape in came.items() if expected.get(name) != shape}
+        raise KerasFileError(
+            f"{where}: its layers have weights {expected}; the file has {told or came}"[:1000]
+        )
+    return names
 
 
 def network_of_module(model: FraudClassifier | KerasNetwork) -> Network:
@@ -296,16 +320,17 @@ def _is_fraud_classifier(network: Network) -> bool:
     )
 
 
-def _dropout(layer: Layer) -> nn.Module:
-    return nn.Dropout(layer.rate) if layer.seed is None else KerasDropout(layer.rate, layer.seed)
-
-
 def _weight_map(model: FraudClassifier | KerasNetwork, network: Network) -> list[WeightRow]:
     rows = []
-    dense = [(i, layer) for i, layer in enumerate(network.layers) if layer.kind == "Dense"]
-    for (i, layer), place in zip(dense, ("hidden", "output", *[""] * len(dense)), strict=False):
-        at = place if isinstance(model, FraudClassifier) else f"layers.{i}.0"
-        rows.append(WeightRow(f"{layer.name}/kernel", f"{at}.weight", transpose=True))
-        if layer.use_bias:
-            rows.append(WeightRow(f"{layer.name}/bias", f"{at}.bias", transpose=False))
+    places = iter(("hidden", "output"))
+    for i, (layer, width) in enumerate(zip(network.layers, network.widths(), strict=True)):
+        own = layer.weight_shapes(width)
+        if not own:
+            continue
+        at = next(places) if isinstance(model, FraudClassifier) else f"layers.{i}.0"
+        names = dict(zip(WEIGHTS[layer.kind], KINDS[layer.kind].weights, strict=True))
+        rows += [
+            WeightRow(f"{layer.name}/{name}", f"{at}.{names[name]}", transpose=name == "kernel")
+            for name in own
+        ]
     return rows

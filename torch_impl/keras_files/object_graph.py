@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from torch_impl.keras_files.contents import KerasFileError
+from torch_impl.keras_files.contents import WEIGHT_NAMES, KerasFileError
+from torch_impl.keras_files.layers import SUPPORTED
 from torch_impl.keras_files.protobuf import Message
 from torch_impl.keras_files.tensor_bundle import TensorBundle
 
@@ -18,10 +19,6 @@ __all__ = ["GRAPH_KEY", "Node", "ObjectGraph", "children_of", "read_object_graph
 _NUMBER = re.compile(r"[0-9]{1,6}\Z")
 
 GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
-
-SUPPORTED = (
-    "supported: Input, Dense (linear, relu, sigmoid), Dropout and Activation, one after another"
-)
 
 
 class Node(NamedTuple):
@@ -109,9 +106,9 @@ def children_of(message: Message, count: int) -> dict[str, int]:
 def weight_name(full_name: str, where: str) -> str:
     """A variable's name without what stands before its layer: `dense/kernel`."""
     parts = full_name.removesuffix(":0").split("/")
-    if len(parts) < 2 or not parts[-2] or parts[-1] not in ("kernel", "bias"):
+    if len(parts) < 2 or not parts[-2] or parts[-1] not in WEIGHT_NAMES:
         raise KerasFileError(
-            f"{where}: the variable {full_name[:80]!r} is no kernel or bias of a layer; {SUPPORTED}"
+            f"{where}: the variable {full_name[:80]!r} is no weight of a layer; {SUPPORTED}"
         )
     return "/".join(parts[-2:])
 

@@ -11,20 +11,29 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from torch_impl.keras_files.archive import Archive
 from torch_impl.keras_files.config import adam_fault, adam_of, network_of, parsed_json
-from torch_impl.keras_files.contents import AdamState, Contents, KerasFileError
+from torch_impl.keras_files.contents import (
+    AdamState,
+    Contents,
+    KerasFileError,
+    Network,
+    by_layer,
+    trained,
+)
 from torch_impl.keras_files.hdf5 import Group, read_hdf5
+from torch_impl.keras_files.layers import kind_of
 from torch_impl.keras_files.legacy_h5 import read_legacy_h5
 from torch_impl.keras_files.saved_model import read_checkpoint, read_saved_model
 from torch_impl.keras_files.tensors import read_tensors
 from torch_impl.keras_files.weights_h5 import (
     adam_from,
-    dense_groups,
     is_adam,
+    layer_groups,
     named_weights,
     optimizer_tensors,
 )
@@ -32,12 +41,16 @@ from torch_impl.keras_files.weights_h5 import (
 __all__ = ["read_keras"]
 
 
-def read_keras(path: str | os.PathLike[str]) -> Contents:
+def read_keras(path: str | os.PathLike[str], like: Network | None = None) -> Contents:
     """Reads weights, and network and optimizer where they are there, from any Keras format.
 
     Takes `.keras`, `.weights.h5`, legacy `.h5` (a model or weights alone), a SavedModel folder,
     a `tf.train.Checkpoint` (its prefix or folder), and what `save_keras` writes as safetensors.
     Nothing in the file is executed or imported and nothing outside of it is read.
+
+    Args:
+        path: of the file or folder.
+        like: what is known of the network of a file that holds weights alone.
 
     Raises:
         KerasFileError: the file is damaged or hostile, or holds what is not supported.
@@ -53,11 +66,11 @@ def read_keras(path: str | os.PathLike[str]) -> Contents:
     ):
         found = read_checkpoint(path)
     else:
-        found = _read_file(_mapped(path), path)
+        found = _read_file(_mapped(path), path, like)
     return _checked(found, str(path))
 
 
-def _read_file(content: memoryview, path: Path) -> Contents:
+def _read_file(content: memoryview, path: Path, like: Network | None) -> Contents:
     where, start = str(path), bytes(content[:8])
     if start[:4] == b"PK\3\4":
         return _read_archive(Archive(content, where), where)
@@ -65,7 +78,7 @@ def _read_file(content: memoryview, path: Path) -> Contents:
         root = read_hdf5(content, where)
         if "model_weights" in root.members or any(n.startswith("layer_names") for n in root.attrs):
             return read_legacy_h5(root, where)
-        return _read_weights(root, where)
+        return _read_weights(root, where, like)
     if struct.unpack("<Q", start)[0] < len(content) and content[8] == 0x7B:
         return read_tensors(path)
     begins = bytes(content[:32])
@@ -118,7 +131,7 @@ def _read_archive(archive: Archive, where: str) -> Contents:
     compiled = config.get("compile_config")
     row = compiled.get("optimizer") if isinstance(compiled, dict) else None
     root = read_hdf5(archive.read("model.weights.h5"), f"{where}: model.weights.h5")
-    weights = named_weights(dense_groups(root, where), network, where)
+    weights = named_weights(layer_groups(root, where), network, where)
     optimizer, more = _adam(root, weights, row, where)
     version = metadata.get("keras_version")
     return Contents(
@@ -127,8 +140,8 @@ def _read_archive(archive: Archive, where: str) -> Contents:
     )  # fmt: skip
 
 
-def _read_weights(root: Group, where: str) -> Contents:
-    weights = named_weights(dense_groups(root, where), None, where)
+def _read_weights(root: Group, where: str, like: Network | None) -> Contents:
+    weights = named_weights(layer_groups(root, where), None, where, like)
     optimizer, notes = _adam(root, weights, None, where)
     return Contents(weights, None, optimizer, ".weights.h5", None, optimizer_notes=notes)
 
@@ -165,12 +178,17 @@ def _checked(found: Contents, where: str) -> Contents:
     expected = {} if found.network is None else found.network.weight_shapes()
     if found.network is not None and found.weights.keys() != expected.keys():
         faults.append(f"weights are {', '.join(found.weights)}; expected {', '.join(expected)}")
+    for layer, own in by_layer(found.weights).items():
+        if kind_of(own) is None:
+            faults.append(f"{layer} has {', '.join(own)}, which no one kind of layer has")
     shapes = {name: tuple(t.shape) for name, t in found.weights.items()} | expected
     rows = [(name, tensor, shapes[name]) for name, tensor in found.weights.items()]
     if found.optimizer is not None:
         for kind in ("momentum", "velocity"):
             slots = getattr(found.optimizer, kind)
             rows += [(f"{kind} of {name}", t, shapes[name]) for name, t in slots.items()]
+            if list(slots) != trained(found.weights):
+                faults.append(f"the optimizer has the {kind} of {', '.join(slots)[:200]}")
         if not 0 <= found.optimizer.iterations < 2**53:
             faults.append(f"the optimizer made {found.optimizer.iterations} steps")
         for name in ("learning_rate", "beta_1", "beta_2", "epsilon"):
@@ -191,7 +209,7 @@ def _checked(found: Contents, where: str) -> Contents:
         bad = ~torch.isfinite(tensor)
         if bool(bad.any()):
             first = bad.flatten().byte().argmax()
-            at = tuple(int(place) for place in torch.unravel_index(first, bad.shape))
+            at = tuple(int(place) for place in np.unravel_index(int(first), bad.shape))
             faults.append(f"{name} is not finite in {int(bad.sum())} places, first at {at}")
     if faults:
         raise KerasFileError(f"{where}: " + "; ".join(faults)[:1000])

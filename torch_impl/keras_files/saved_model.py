@@ -40,7 +40,7 @@ def read_saved_model(folder: str | os.PathLike[str]) -> Contents:
 
     Raises:
         KerasFileError: the folder is no SavedModel, is damaged, or holds a network other than
-            a chain of Dense, Dropout and Activation layers.
+            a chain of supported layers.
     """
     root = Path(folder)
     path = root / "saved_model.pb"
@@ -83,7 +83,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Contents:
 
     Raises:
         KerasFileError: there is no checkpoint, it is damaged, or its model has other layers
-            than Dense, Dropout and Activation.
+            than are supported.
     """
     prefix = Path(path)
     if prefix.is_dir():

@@ -7,22 +7,15 @@ tensorflow/core/protobuf/saved_object_graph.proto.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 from torch_impl.keras_files.contents import KerasFileError, Layer, Network
-from torch_impl.keras_files.function_walk import FunctionWalk, Step
-from torch_impl.keras_files.object_graph import (
-    SUPPORTED,
-    ObjectGraph,
-    children_of,
-    weight_name,
-)
+from torch_impl.keras_files.function_walk import ACTIVATIONS, FunctionWalk, Step
+from torch_impl.keras_files.layers import SUPPORTED
+from torch_impl.keras_files.object_graph import ObjectGraph, children_of, weight_name
 from torch_impl.keras_files.protobuf import Message
 from torch_impl.keras_files.tensor_bundle import TensorBundle
 
 __all__ = ["read_serving"]
-
-_ACTIVATIONS: dict[str, Literal["relu", "sigmoid"]] = {"Relu": "relu", "Sigmoid": "sigmoid"}
 
 
 def read_serving(
@@ -126,7 +119,7 @@ def _chain(
             scope = step.scope
             layers.append(Layer("Dense", name, shape[1], use_bias=False))
             continue
-        activation = _ACTIVATIONS[step.op]
+        activation = ACTIVATIONS[step.op]
         if step.scope == scope and layers and layers[-1].activation == "linear":
             last = layers[-1]
             layers[-1] = Layer("Dense", name, last.units, activation, last.use_bias)

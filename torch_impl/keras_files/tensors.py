@@ -13,7 +13,14 @@ from torch_impl.keras_files.config import (
     network_of,
     parsed_json,
 )
-from torch_impl.keras_files.contents import AdamState, Contents, KerasFileError, Network
+from torch_impl.keras_files.contents import (
+    WEIGHT_NAMES,
+    AdamState,
+    Contents,
+    KerasFileError,
+    Network,
+    trained,
+)
 
 __all__ = ["read_tensors", "tensors_bytes"]
 
@@ -50,7 +57,7 @@ def read_tensors(path: Path) -> Contents:
     for name, tensor in tensors.items():
         prefix = next((p for p in slots if p and name.startswith(p)), "")
         rest = name.removeprefix(prefix)
-        if rest.count("/") != 1 or rest.rpartition("/")[2] not in ("kernel", "bias"):
+        if rest.count("/") != 1 or rest.rpartition("/")[2] not in WEIGHT_NAMES:
             raise KerasFileError(
                 f"{path}: holds {name[:80]!r}; expected names like dense/kernel (a PyTorch "
                 "state_dict is loaded by PyTorch itself)"
@@ -67,13 +74,15 @@ def read_tensors(path: Path) -> Contents:
         if (
             numbers is None
             or type(steps) is not int
-            or any(slots[kind].keys() != weights.keys() for kind in ("momentum/", "velocity/"))
+            or any(slots[kind].keys() != {*trained(weights)} for kind in ("momentum/", "velocity/"))
         ):
             raise KerasFileError(f"{path}: the optimizer's state is not whole")
         learning_rate = numbers.pop("learning_rate", 0.001)
-        optimizer = AdamState(
-            steps, learning_rate, slots["momentum/"], slots["velocity/"], **numbers
+        momentum, velocity = (
+            {name: slots[kind][name] for name in trained(weights)}
+            for kind in ("momentum/", "velocity/")
         )
+        optimizer = AdamState(steps, learning_rate, momentum, velocity, **numbers)
     return Contents(weights, network, optimizer, "safetensors", None, notes)
 
 
@@ -93,7 +102,7 @@ def tensors_bytes(contents: Contents) -> bytes:
         }
         for kind in ("momentum", "velocity"):
             slots = getattr(contents.optimizer, kind)
-            tensors |= {f"{kind}/{name}": slots[name] for name in contents.weights}
+            tensors |= {f"{kind}/{name}": slots[name] for name in trained(contents.weights)}
     return save({name: t.contiguous() for name, t in tensors.items()}, {_KEY: json.dumps(facts)})
 
 

@@ -13,18 +13,28 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from torch_impl.keras_files.config import SUPPORTED
-from torch_impl.keras_files.contents import AdamState, KerasFileError, Network
+from torch_impl.keras_files.contents import (
+    WEIGHTS,
+    AdamState,
+    KerasFileError,
+    Network,
+    trained,
+)
 from torch_impl.keras_files.hdf5 import Dataset, Group
+from torch_impl.keras_files.layers import KINDS, SUPPORTED, snake_case
 
-__all__ = ["adam_from", "dense_groups", "is_adam", "named_weights", "optimizer_tensors"]
+__all__ = ["adam_from", "is_adam", "layer_groups", "named_weights", "optimizer_tensors"]
 
-_GROUP = re.compile(r"(dense|dropout|activation|input_layer)(?:_(\d{1,9}))?")
-_NO_WEIGHTS = ("dropout", "activation", "input_layer")
+LayerGroup = tuple[str, str | None, list[Tensor]]
+"""A layer's kind, its own name where the file says it, and its numbers."""
 
 
-def dense_groups(root: Group, where: str) -> list[tuple[str | None, list[Tensor]]]:
-    """Own name, where the file says it, and numbers of each Dense layer, in order.
+_KINDS = {snake_case(kind): kind for kind in (*KINDS, "InputLayer")}
+_GROUP = re.compile(rf"({'|'.join(_KINDS)})(?:_(\d{{1,9}}))?")
+
+
+def layer_groups(root: Group, where: str) -> list[LayerGroup]:
+    """Each layer that has weights, in order among those of its kind.
 
     Raises:
         KerasFileError: there are other layers, or a layer's group is not as Keras writes it.
@@ -32,13 +42,13 @@ def dense_groups(root: Group, where: str) -> list[tuple[str | None, list[Tensor]
     layers = _below(root, "layers") or _below(root, "_layer_checkpoint_dependencies")
     if layers is None:
         raise KerasFileError(f"{where}: no Keras weights; expected a group 'layers'")
-    found: list[tuple[int, str | None, list[Tensor]]] = []
+    found: list[tuple[int, LayerGroup]] = []
     for name, group in layers.items():
         match = _GROUP.fullmatch(name)
         if match is None or not isinstance(group, Group):
             raise KerasFileError(f"{where}: holds a layer {name[:80]!r}; {SUPPORTED}")
-        tensors = _numbered(group, f"{where}: {name}")
-        if match[1] in _NO_WEIGHTS:
+        kind, tensors = _KINDS[match[1]], _numbered(group, f"{where}: {name}")
+        if kind not in WEIGHTS:
             if tensors:
                 raise KerasFileError(f"{where}: {name} has weights; expected none")
             continue
@@ -46,8 +56,9 @@ def dense_groups(root: Group, where: str) -> list[tuple[str | None, list[Tensor]
         if more:
             raise KerasFileError(f"{where}: {name} holds {more[0][:80]!r} too; {SUPPORTED}")
         own = group.members["vars"].attrs.get("name") if "vars" in group.members else None
-        found.append((int(match[2] or 0), own if isinstance(own, str) else None, tensors))
-    return [row[1:] for row in sorted(found, key=lambda row: row[0])]
+        row = (kind, own if isinstance(own, str) else None, tensors)
+        found.append((int(match[2] or 0), row))
+    return [row for _, row in sorted(found, key=lambda numbered: numbered[0])]
 
 
 def _below(root: Group, name: str) -> Mapping[str, Group | Dataset] | None:
@@ -60,39 +71,53 @@ def _below(root: Group, name: str) -> Mapping[str, Group | Dataset] | None:
 
 
 def named_weights(
-    layers: Sequence[tuple[str | None, list[Tensor]]], network: Network | None, where: str
+    groups: Sequence[LayerGroup],
+    network: Network | None,
+    where: str,
+    like: Network | None = None,
 ) -> dict[str, Tensor]:
-    """Tensors by `layer/kernel` and `layer/bias`.
+    """Tensors by `layer/weight`, in the network's order where there is one.
 
     Args:
-        layers: what `dense_groups` gave.
+        groups: what `layer_groups` gave.
         network: if it is known. Else layers without a name get Keras's default for their place.
         where: the file, for errors.
+        like: a network whose layers may be called otherwise; it tells which weights there are.
 
     Raises:
         KerasFileError: the file's layers are not the network's.
     """
-    if network is None:
-        defaults = ["dense", *(f"dense_{place}" for place in range(1, len(layers)))]
-    else:
-        defaults = [layer.name for layer in network.layers if layer.kind == "Dense"]
-    names = [own or name for (own, _), name in zip(layers, defaults, strict=False)]
-    if network is not None and (names != defaults or len(names) != len(layers)):
-        raise KerasFileError(
-            f"{where}: weights of {len(layers)} Dense layers {', '.join(names)[:200]}; "
-            f"the config has {', '.join(defaults)[:200]}"
-        )
-    weights: dict[str, Tensor] = {}
-    for name, (_, tensors) in zip(names, layers, strict=True):
-        if len(tensors) not in (1, 2) or f"{name}/kernel" in weights or "/" in name:
+    found: dict[str, Tensor] = {}
+    for kind in WEIGHTS:
+        own = [group for group in groups if group[0] == kind]
+        if network is None:
+            stem = snake_case(kind)
+            defaults = [stem, *(f"{stem}_{place}" for place in range(1, len(own)))]
+            told = () if like is None else like.layers
+            weights = [tuple(layer.weight_shapes(1)) for layer in told if layer.kind == kind]
+            weights += [WEIGHTS[kind]] * (len(own) - len(weights))
+        else:
+            layers = [layer for layer in network.layers if layer.kind == kind]
+            defaults = [layer.name for layer in layers]
+            weights = [tuple(layer.weight_shapes(1)) for layer in layers]
+        names = [said or name for (_, said, _), name in zip(own, defaults, strict=False)]
+        if network is not None and (names != defaults or len(names) != len(own)):
             raise KerasFileError(
-                f"{where}: the Dense layer {name[:80]!r} has {len(tensors)} weights, or its name "
-                "stands twice; expected a kernel and at most a bias"
+                f"{where}: weights of {len(own)} {kind} layers {', '.join(names)[:200]}; "
+                f"the config has {', '.join(defaults)[:200]}"
             )
-        weights |= {
-            f"{name}/{kind}": t for kind, t in zip(("kernel", "bias"), tensors, strict=False)
-        }
-    return weights
+        for name, kinds, (_, _, tensors) in zip(names, weights, own, strict=False):
+            least = 1 if kind == "Dense" else len(kinds)  # a bias may be left out
+            twice = any(f"{name}/{weight}" in found for weight in kinds)
+            if not least <= len(tensors) <= len(kinds) or twice or "/" in name:
+                raise KerasFileError(
+                    f"{where}: the {kind} layer {name[:80]!r} has {len(tensors)} weights, or its "
+                    f"name stands twice; expected {', '.join(kinds)}"
+                )
+            found |= {f"{name}/{w}": t for w, t in zip(kinds, tensors, strict=False)}
+    if network is None:
+        return found
+    return {name: found[name] for name in network.weight_shapes() if name in found}
 
 
 def optimizer_tensors(root: Group, where: str) -> list[Tensor]:
@@ -126,7 +151,8 @@ def adam_from(
         return None, ()
     rate = [t for t in tensors[1:2] if t.shape == () and t.is_floating_point()]
     slots = tensors[1 + len(rate) :]
-    shapes = [w.shape for w in weights.values() for _ in range(2)]
+    names = trained(weights)
+    shapes = [weights[name].shape for name in names for _ in range(2)]
     if (
         tensors[0].shape != ()
         or tensors[0].is_floating_point()
@@ -139,8 +165,8 @@ def adam_from(
     return AdamState(
         iterations=int(tensors[0]),
         learning_rate=0.001 if learning_rate is None else learning_rate,
-        momentum=dict(zip(weights, slots[0::2], strict=True)),
-        velocity=dict(zip(weights, slots[1::2], strict=True)),
+        momentum=dict(zip(names, slots[0::2], strict=True)),
+        velocity=dict(zip(names, slots[1::2], strict=True)),
         **options,
     ), notes
 

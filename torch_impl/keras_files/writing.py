@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from torch_impl.keras_files.config import compile_config, model_config
-from torch_impl.keras_files.contents import Contents, KerasFileError, Network
+from torch_impl.keras_files.contents import Contents, KerasFileError, Network, by_layer, trained
+from torch_impl.keras_files.layers import kind_of, snake_case
 from torch_impl.keras_files.tensors import tensors_bytes
 from torch_impl.replacing import replace_file
 
@@ -110,13 +111,16 @@ def _weights_h5(contents: Contents) -> bytes:
         name = "sequential" if contents.network is None else contents.network.name
         root.create_group("vars").attrs["name"] = name
         counts: dict[str, int] = {}
+        weights = by_layer(contents.weights)
         for kind, layer in _layers(contents):
             number = counts.get(kind, 0)
             counts[kind] = number + 1
-            group = root.create_group(f"layers/{kind.lower()}{f'_{number}' if number else ''}/vars")
+            group = root.create_group(
+                f"layers/{snake_case(kind)}{f'_{number}' if number else ''}/vars"
+            )
             group.attrs["name"] = layer
-            for i, weight in enumerate(_own(contents, layer)):
-                _put(group, str(i), contents.weights[weight])
+            for i, tensor in enumerate(weights.get(layer, {}).values()):
+                _put(group, str(i), tensor)
         if contents.optimizer is not None:
             group = root.create_group("optimizer/vars")
             group.attrs["name"] = "adam"
@@ -142,9 +146,8 @@ def _legacy_h5(contents: Contents) -> bytes:
         model = contents.network.name
         for _, layer in _layers(contents):
             group = held.create_group(layer)
-            weights = _own(contents, layer)
-            paths = {f"{model}/{name}": contents.weights[name] for name in weights}
-            _put_named(group, paths)
+            own = by_layer(contents.weights).get(layer, {})
+            _put_named(group, {f"{model}/{layer}/{name}": own[name] for name in own})
         _put_named(held.create_group("top_level_model_weights"), {})
         if contents.optimizer is not None:
             compiled = compile_config(contents.optimizer)
@@ -158,18 +161,10 @@ def _legacy_h5(contents: Contents) -> bytes:
 
 
 def _layers(contents: Contents) -> list[tuple[str, str]]:
-    """Class and name of each layer; without a network those that have weights."""
+    """Kind and name of each layer; without a network those that have weights."""
     if contents.network is not None:
         return [(layer.kind, layer.name) for layer in contents.network.layers]
-    return [
-        ("Dense", name) for name in dict.fromkeys(n.rpartition("/")[0] for n in contents.weights)
-    ]
-
-
-def _own(contents: Contents, layer: str) -> list[str]:
-    """Names of a layer's weights: the kernel, the bias."""
-    names = (f"{layer}/kernel", f"{layer}/bias")
-    return [name for name in names if name in contents.weights]
+    return [(str(kind_of(own)), name) for name, own in by_layer(contents.weights).items()]
 
 
 def _adam_variables(contents: Contents) -> dict[str, Tensor]:
@@ -181,7 +176,7 @@ def _adam_variables(contents: Contents) -> dict[str, Tensor]:
         "adam/iteration": torch.tensor(optimizer.iterations, dtype=torch.int64),
         "adam/learning_rate": torch.tensor(optimizer.learning_rate, dtype=torch.float32),
     }
-    for name in contents.weights:
+    for name in trained(contents.weights):
         flat = f"adam/{model}_{name.replace('/', '_')}"
         variables[f"{flat}_momentum"] = optimizer.momentum[name]
         variables[f"{flat}_velocity"] = optimizer.velocity[name]

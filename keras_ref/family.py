@@ -1,0 +1,108 @@
+"""Chains of layers around the tutorial's network: files of them, and what Keras computes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_ref import compat
+
+__all__ = ["activations", "train", "write"]
+
+Chain = list[tuple[str, list[Any], dict[str, Any]]]
+"""Class, arguments and options of each layer."""
+
+
+def write(
+    stem: str, chain: Chain, features: np.ndarray, endings: tuple[str, ...]
+) -> dict[str, Any]:
+    """Saves a chain with random weights, and what it predicts.
+
+    Args:
+        stem: of the files' paths.
+        chain: its layers.
+        features: (N, F), float32.
+        endings: of the files; `.json` is the architecture, "" a SavedModel of `export`.
+
+    Returns:
+        `float32` and `float64`, predictions of the same weights in both; `weights`, as
+        `layer/weight` to array.
+    """
+    model, wide = (
+        _made(chain, features.shape[1], "float32"),
+        _made(chain, features.shape[1], "float64"),
+    )
+    wide.set_weights([value.astype("float64") for value in model.get_weights()])
+    for ending in endings:
+        if ending == ".json":
+            with open(f"{stem}.json", "w", encoding="utf-8") as file:
+                file.write(model.to_json())
+        elif ending == ".weights.h5":
+            model.save_weights(stem + ending)
+        elif ending == "":
+            compat.export(model, stem)
+        else:
+            model.save(stem + ending)
+    return {
+        "float32": compat.to_numpy(model(features)),
+        "float64": compat.to_numpy(wide(features.astype("float64"))),
+        "weights": _weights(model),
+    }
+
+
+def activations(names: list[str], x: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    """Each activation of x (N, units), by its name, then in float32 and in float64."""
+    found = {}
+    for name in names:
+        layers = {d: keras.layers.Activation(name, dtype=d) for d in ("float32", "float64")}
+        found[name] = {d: compat.to_numpy(layer(x.astype(d))) for d, layer in layers.items()}
+    return found
+
+
+def train(
+    path: str, features: np.ndarray, labels: np.ndarray, epochs: int, batch_size: int
+) -> dict[str, dict[str, np.ndarray]]:
+    """Trains the model of a file with Adam on, in float32 and in float64, without shuffling.
+
+    Returns:
+        By dtype, the weights as `write` gives them.
+    """
+    found = {}
+    for dtype in ("float32", "float64"):
+        read = keras.models.load_model(path)
+        with compat.computing_in(dtype):
+            layers = [
+                type(layer).from_config({**layer.get_config(), "dtype": dtype})
+                for layer in read.layers
+            ]
+            model = keras.Sequential([keras.Input(read.input_shape[1:]), *layers])
+            model.set_weights([value.astype(dtype) for value in read.get_weights()])
+            model.compile(keras.optimizers.Adam(1e-3), keras.losses.BinaryCrossentropy())
+            x, y = features.astype(dtype), labels.astype(dtype)
+            model.fit(x, y, batch_size=batch_size, epochs=epochs, shuffle=False, verbose=0)
+            found[dtype] = _weights(model)
+    return found
+
+
+def _made(chain: Chain, width: int, dtype: str) -> keras.Sequential:
+    keras.backend.clear_session()
+    layers = [
+        getattr(keras.layers, kind)(*args, **{**more, "dtype": dtype}) for kind, args, more in chain
+    ]
+    model = keras.Sequential([keras.Input((width,)), *layers])
+    rng = np.random.default_rng(3)
+    model.set_weights([
+        rng.uniform(0.5, 2.0, value.shape) if "variance" in name else rng.normal(size=value.shape)
+        for name, value in zip(_weights(model), model.get_weights(), strict=True)
+    ])  # fmt: skip
+    return model
+
+
+def _weights(model: keras.Model) -> dict[str, np.ndarray]:
+    return {
+        f"{layer.name}/{compat.weight_name(weight)}": compat.to_numpy(weight)
+        for layer in model.layers
+        for weight in layer.weights
+    }

@@ -1,0 +1,66 @@
+"""Keras's BatchNormalization.
+
+Source: keras/src/layers/normalization/batch_normalization.py. It differs from PyTorch's in three
+numbers and one meaning:
+
+1. `momentum` is the share of the moving statistics that is kept (0.99); PyTorch's is the share
+   that is taken (0.1).
+2. The moving variance takes the population variance of the batch; PyTorch's takes n / (n - 1)
+   times it.
+3. `epsilon` is 1e-3; PyTorch's is 1e-5.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["KerasBatchNormalization"]
+
+
+class KerasBatchNormalization(nn.BatchNorm1d):
+    """Normalises each feature by the batch in training, by the moving statistics otherwise.
+
+    Args:
+        num_features: C, the size of the last axis.
+        momentum: the share of the moving statistics that a batch leaves.
+        epsilon: added to the variance.
+        center: whether there is a β to add (`bias`).
+        scale: whether there is a γ to multiply with (`weight`).
+        device: of the parameters and statistics.
+        dtype: likewise.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(num_features, epsilon, 1 - momentum, device=device, dtype=dtype)
+        self.keras_momentum = momentum
+        self.num_batches_tracked = None  # which Keras does not count
+        for name, kept in (("bias", center), ("weight", scale)):
+            if not kept:
+                self.register_parameter(name, None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, C) of any rank; in training the moving statistics change."""
+        rows = x.reshape(-1, x.shape[-1])
+        mean, variance = self.running_mean, self.running_var
+        if self.training:
+            with torch.no_grad():
+                took = torch.var_mean(rows, 0, correction=0)
+                for moving, taken in ((variance, took[0]), (mean, took[1])):
+                    assert moving is not None
+                    moving.mul_(self.keras_momentum).add_(taken * (1 - self.keras_momentum))
+            mean = variance = None
+        y = functional.batch_norm(
+            rows, mean, variance, self.weight, self.bias, self.training, 0.0, self.eps
+        )
+        return y.reshape(x.shape)
