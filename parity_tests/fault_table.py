@@ -597,7 +597,7 @@ FAULTS = (
     Change("a build from a folder that a link leads to", _NATIVE, "status = folder.lstat()", "status = folder.stat()", ("test_compiled_epoch.py::test_builds_are_kept_where_nobody_else_can_write",)),
     Change("compiled: autocast is not noticed", _NATIVE, '            and not torch.is_autocast_enabled("cpu")\n', "", ("test_native_epoch.py",)),
     Change("dropout's count of calls is not in the state_dict", _DROPOUT, "return torch.tensor(self.calls)", "return torch.tensor(0)", ("test_model.py",)),
-    Change("a program exported with dropout counts no calls", _DROPOUT, "if torch.jit.is_tracing() or _is_exporting():", "if False:", ("test_model.py::test_a_seeded_model_is_exported_in_eval_mode_alone",), live=True),
+    Change("a program exported with dropout counts no calls", _DROPOUT, "if torch.jit.is_tracing() or torch.compiler.is_exporting():", "if False:", ("test_model.py::test_a_seeded_model_is_exported_in_eval_mode_alone",), live=True),
     # what a stranger's file may cost, and say
     Change("a byte of a file is read twice", "torch_impl/keras_files/ledger.py", "if before > at or after < at + size:", "if False:", ("test_files_bounded.py",)),
     Change("what overlaps the next thing of a file is read", "torch_impl/keras_files/ledger.py", "if before > at or after < at + size:", "if before > at:", ("test_files_bounded.py",)),

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import json
+import operator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -154,3 +159,35 @@ def test_weights_alone_of_a_normalization_ask_for_the_architecture(tmp_path: Pat
     found = load_keras(path, config=model_config(renamed, "float32"))
     x = torch.randn(7, 4, generator=torch.Generator().manual_seed(2))
     assert torch.equal(found(x), network()(x))
+
+
+ODD: list[Any] = [
+    None, True, -1, 1e400, float("nan"), 2**70, "x", "", [], [[]], {}, {"class_name": "__numpy__"},
+    {"class_name": "function", "config": ["a"]}, {"class_name": ["ReLU"], "config": {}},
+    {"class_name": "ReLU", "config": {"max_value": [1]}},
+    {"class_name": "Activation", "config": {"activation": [1]}},
+]  # fmt: skip
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Of everything in a JSON value, as keys from its root."""
+    for key in value if isinstance(value, dict) else range(len(value)):
+        yield (*path, key)
+        if isinstance(value[key], (dict, list)):
+            yield from places(value[key], (*path, key))
+
+
+def test_any_value_at_any_place_of_a_config_is_read_or_refused_in_one_line() -> None:
+    """A type that JSON has where another was expected; nothing but a `KerasFileError` comes."""
+    text = json.dumps(model_config(NETWORK, "float32"))
+    refused = 0
+    for path in places(json.loads(text)):
+        for odd in ODD:
+            root = json.loads(text)
+            *above, last = path
+            functools.reduce(operator.getitem, above, root)[last] = odd
+            try:
+                network_of(root, "file")
+            except KerasFileError:
+                refused += 1
+    assert refused > 500

@@ -54,7 +54,7 @@ class KerasDropout(Unscriptable, nn.Module):
             return x
         if self.rate == 1:  # Keras draws nothing then, and does not count the call
             return torch.zeros_like(x)
-        if torch.jit.is_tracing() or _is_exporting():  # type: ignore[attr-defined, no-untyped-call]
+        if torch.jit.is_tracing() or torch.compiler.is_exporting():  # type: ignore[attr-defined, no-untyped-call]
             raise RuntimeError(
                 "KerasDropout: which units it drops depends on how often it was called, which no "
                 "exported program counts; export model.eval()"
@@ -106,10 +106,6 @@ class KerasDropout(Unscriptable, nn.Module):
     def extra_repr(self) -> str:
         """What `print(model)` shows."""
         return f"rate={self.rate}, seed={self.seed}"
-
-
-# Since torch 2.7.
-_is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
 
 
 class _Scaled(torch.autograd.Function):

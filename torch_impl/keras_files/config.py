@@ -192,7 +192,7 @@ def _is_foreign(row: dict[str, Any]) -> bool:
 def _layer(row: dict[str, Any], config: dict[str, Any]) -> Layer:
     name, kind = _name(row), row.get("class_name")
     registered, foreign = row.get("registered_name"), _is_foreign(row)
-    if kind not in KINDS or not isinstance(name, str) or foreign:
+    if not isinstance(kind, str) or kind not in KINDS or not isinstance(name, str) or foreign:
         kind = registered if foreign and registered else kind
         raise ValueError(f"the layer {str(name)[:80]!r} is a {str(kind)[:80]}")
     if not name or "/" in name:

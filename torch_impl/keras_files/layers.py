@@ -99,8 +99,9 @@ def _last_axis(name: str, config: Config) -> None:
 
 def _number(name: str, config: Config, option: str, default: float, most: float) -> float:
     value = config.get(option, default)
-    if isinstance(value, dict) and value.get("class_name") == "__numpy__":  # a NumPy scalar
-        value = value.get("config", {}).get("value") if isinstance(value["config"], dict) else None
+    match value:
+        case {"class_name": "__numpy__", "config": {"value": scalar}}:
+            value = scalar
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
         raise ValueError(
             f"{name!r} has {option}={str(value)[:80]}; expected a number from 0 to {most:g}"
@@ -137,10 +138,13 @@ def _prelu(name: str, config: Config) -> Layer:
 
 def _activation(name: str, config: Config) -> str:
     told = _activation_name(config.get("activation"))
-    told = {None: "linear", "swish": "silu", "hard_swish": "hard_silu"}.get(told, told)
+    told = _SAME.get(told, told) if isinstance(told, str | None) else str(told)
     if told not in ACTIVATIONS:
         raise ValueError(f"{name!r} has the activation {str(told)[:80]!r}")
     return str(told)
+
+
+_SAME: dict[str | None, str] = {None: "linear", "swish": "silu", "hard_swish": "hard_silu"}
 
 
 def _activation_name(told: Any) -> Any:
