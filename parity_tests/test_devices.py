@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_impl import FeatureTransform, FraudClassifier, KerasAdam, KerasMetrics
+from torch_impl.arrays import as_tensor
 from torch_impl.keras_random import (
     dropout_mask,
     dropout_masks,
@@ -22,7 +23,6 @@ from torch_impl.keras_random import (
     shuffle_permutation,
     uniform,
 )
-from torch_impl.rows import as_tensor
 
 DRAWS: dict[str, tuple[Callable[..., Tensor], torch.dtype]] = {
     "bits": (partial(random_bits, (1, 2), 5), torch.int64),

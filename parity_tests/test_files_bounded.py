@@ -41,12 +41,13 @@ from torch_impl import KerasAdam, save_keras
 from torch_impl.__main__ import main
 from torch_impl.keras_files.api import read_keras, read_network
 from torch_impl.keras_files.config import network_of
-from torch_impl.keras_files.contents import Contents, KerasFileError, Layer, Network
+from torch_impl.keras_files.contents import Contents, KerasFileError
 from torch_impl.keras_files.crc32c import masked_crc32c
 from torch_impl.keras_files.hdf5 import read_hdf5
 from torch_impl.keras_files.ledger import Ledger
 from torch_impl.keras_files.protobuf import Message
 from torch_impl.keras_files.writing import write_keras
+from torch_impl.keras_network import Layer, Network
 from torch_impl.model import FraudClassifier
 
 FILE = "hostile\x1b[2J.bin"

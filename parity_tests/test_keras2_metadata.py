@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from parity_tests.bundle_writer import Field, encode
-from torch_impl.keras_files.contents import KerasFileError, Layer, Network
+from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.keras2_metadata import Keras2Metadata, read_keras2_metadata
+from torch_impl.keras_network import Layer, Network
 
 DENSE = {"class_name": "Dense", "config": {"name": "a", "units": 3, "trainable": False}}
 ROOT = {

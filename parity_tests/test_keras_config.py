@@ -16,7 +16,8 @@ from torch_impl.keras_files.config import (
     network_of,
     parsed_json,
 )
-from torch_impl.keras_files.contents import AdamState, KerasFileError, Layer, Network
+from torch_impl.keras_files.contents import AdamState, KerasFileError
+from torch_impl.keras_network import Layer, Network
 
 
 def row(kind: str, inbound: Any = None, **config: Any) -> dict[str, Any]:

@@ -22,9 +22,9 @@ from torch import nn
 
 from parity_tests.bundle_writer import object_graph, write_bundle
 from torch_impl import KerasAdam, KerasDropout, KerasNetwork, save_keras
-from torch_impl.keras_files.contents import Layer, Network
 from torch_impl.keras_files.modules import adam_for, module_from
 from torch_impl.keras_files.reading import read_keras
+from torch_impl.keras_network import Layer, Network
 
 WIDTH, RATE = 4, 0.125
 ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "linear": None}

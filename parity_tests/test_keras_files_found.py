@@ -22,8 +22,9 @@ from parity_tests.test_keras_files_hostile import LEGACY, archive, hdf5, layer
 from torch_impl import KerasFileError, KerasNetwork, load_keras, load_keras_optimizer
 from torch_impl.__main__ import main
 from torch_impl.keras_files.config import model_config
-from torch_impl.keras_files.contents import Contents, Layer, Network
+from torch_impl.keras_files.contents import Contents
 from torch_impl.keras_files.reading import read_keras
+from torch_impl.keras_network import Layer, Network
 
 NEWEST = FOLDER / "keras_3.15.1"
 

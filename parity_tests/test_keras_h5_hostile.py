@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from torch_impl.keras_files.config import SUPPORTED
-from torch_impl.keras_files.contents import AdamState, KerasFileError, Layer, Network
+from torch_impl.keras_files.contents import AdamState, KerasFileError
 from torch_impl.keras_files.hdf5 import Dataset, Group
 from torch_impl.keras_files.legacy_h5 import read_legacy_h5
 from torch_impl.keras_files.weights_h5 import (
@@ -20,6 +20,7 @@ from torch_impl.keras_files.weights_h5 import (
     named_weights,
     optimizer_tensors,
 )
+from torch_impl.keras_network import Layer, Network
 
 W, B, V = torch.ones(2, 3), torch.full((3,), 2.0), torch.full((3, 1), 3.0)
 Tree = Mapping[str, Any]

@@ -17,9 +17,10 @@ from torch import nn
 from torch_impl import KerasAdam, load_keras, load_keras_optimizer, save_keras
 from torch_impl.keras_activations import activation_module
 from torch_impl.keras_files.config import model_config, network_of
-from torch_impl.keras_files.contents import WEIGHTS, KerasFileError, Layer, Network, trained
+from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.layers import KINDS, kind_of, snake_case
 from torch_impl.keras_files.modules import KerasNetwork, contents_of
+from torch_impl.keras_network import WEIGHTS, Layer, Network, trained
 from torch_impl.keras_normalization import KerasBatchNormalization
 
 LAYERS = (

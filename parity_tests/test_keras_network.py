@@ -25,7 +25,7 @@ from torch_impl import (
     save_keras,
 )
 from torch_impl.keras_files.config import model_config, network_of
-from torch_impl.keras_files.contents import AdamState, Contents, Layer, Network
+from torch_impl.keras_files.contents import AdamState, Contents
 from torch_impl.keras_files.modules import (
     contents_of,
     module_from,
@@ -34,6 +34,7 @@ from torch_impl.keras_files.modules import (
     with_network,
 )
 from torch_impl.keras_files.writing import write_keras
+from torch_impl.keras_network import Layer, Network
 
 DENSE = Layer("Dense", "a", 3)
 HIDDEN = replace(DENSE, activation="relu")

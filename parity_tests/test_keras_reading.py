@@ -18,8 +18,9 @@ from parity_tests.test_keras_files import FOLDER
 from parity_tests.test_keras_files_hostile import archive, hdf5
 from parity_tests.test_saved_model import KERAS_2, KERAS_3, bits
 from torch_impl.keras_files.config import compile_config, model_config
-from torch_impl.keras_files.contents import AdamState, KerasFileError, Layer, Network
+from torch_impl.keras_files.contents import AdamState, KerasFileError
 from torch_impl.keras_files.reading import read_keras
+from torch_impl.keras_network import Layer, Network
 
 NETWORK = Network(2, (Layer("Dense", "a", 3), Layer("Dense", "b", 1, use_bias=False)))
 WEIGHTS = {

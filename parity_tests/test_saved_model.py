@@ -20,10 +20,11 @@ from parity_tests.reference import (
     TENSORFLOW_FILES,
     since,
 )
-from torch_impl.keras_files.contents import Contents, KerasFileError, Layer, Network
+from torch_impl.keras_files.contents import Contents, KerasFileError
 from torch_impl.keras_files.crc32c import crc32c
 from torch_impl.keras_files.saved_model import read_checkpoint, read_saved_model
 from torch_impl.keras_files.tensor_bundle import TensorBundle
+from torch_impl.keras_network import Layer, Network
 
 KERAS_2 = Path(__file__).parent / "keras_files" / "saved_model_keras_2_15"
 KERAS_3 = KERAS_2.with_name("saved_model_keras_3_15")

@@ -19,8 +19,8 @@ from parity_tests.bundle_writer import (
     write_bundle,
 )
 from parity_tests.hostile import refused
-from torch_impl.keras_files.contents import Layer
 from torch_impl.keras_files.saved_model import read_saved_model
+from torch_impl.keras_network import Layer
 
 SHAPES = {"dense/kernel": (2, 3), "dense/bias": (3,), "dense_1/kernel": (3, 1)}
 VARIABLES = {"w": "dense/kernel", "b": "dense/bias", "v": "dense_1/kernel"}

@@ -39,7 +39,7 @@ from torch_impl import (
     to_keras_weights,
 )
 from torch_impl.keras_dropout import KerasDropout
-from torch_impl.keras_files.contents import Layer, Network
+from torch_impl.keras_network import Layer, Network
 from torch_impl.keras_random import dropout_mask, shuffle_permutation
 
 ROWS, FEATURES = 300, 5

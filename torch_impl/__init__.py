@@ -11,6 +11,7 @@ Example:
 from torch_impl.callbacks import Callback, EarlyStopping
 from torch_impl.checkpoint import CheckpointError
 from torch_impl.features import FeatureTransform
+from torch_impl.history import History
 from torch_impl.keras_adam import KerasAdam
 from torch_impl.keras_dropout import KerasDropout
 from torch_impl.keras_files.api import (
@@ -29,7 +30,7 @@ from torch_impl.keras_weights import (
 )
 from torch_impl.model import FraudClassifier, prior_log_odds
 from torch_impl.sampling import oversample
-from torch_impl.training import History, evaluate, fit, predict
+from torch_impl.training import evaluate, fit, predict
 
 __all__ = [
     "KERAS_WEIGHT_MAP",

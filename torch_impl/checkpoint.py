@@ -11,17 +11,15 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from torch_impl.callbacks import Callback
+from torch_impl.history import History
 from torch_impl.keras_dropout import KerasDropout
 from torch_impl.replacing import check_folder, replace_file
-
-if TYPE_CHECKING:
-    from torch_impl.training import History
 
 __all__ = ["Checkpoint", "CheckpointError", "digest", "optimizer_text"]
 

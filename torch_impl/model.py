@@ -17,10 +17,10 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from torch_impl.arguments import whole
+from torch_impl.arrays import as_tensor
 from torch_impl.keras_dropout import KerasDropout
-from torch_impl.keras_files.contents import Network
+from torch_impl.keras_network import Network
 from torch_impl.keras_random import glorot_uniform, layer_seeds
-from torch_impl.rows import as_tensor
 from torch_impl.scripting import Unscriptable
 
 __all__ = ["FraudClassifier", "prior_log_odds"]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from torch_impl.arrays import as_tensor
 from torch_impl.features import FeatureTransform
 
-__all__ = ["Like", "Rows", "as_tensor", "column", "held_out", "like_of", "table"]
+__all__ = ["Like", "Rows", "column", "held_out", "like_of", "table"]
 
 Rows = ArrayLike | Tensor | Dataset[Any]
 
@@ -117,15 +116,3 @@ def column(values: Any, like: Tensor, where: str, rows: int) -> Tensor:
     if numbers.shape not in ((rows,), (rows, 1)):
         raise ValueError(f"{where} came as {tuple(numbers.shape)}; expected ({rows}, 1)")
     return numbers.reshape(rows, 1).contiguous()
-
-
-def as_tensor(values: Any, like: Tensor) -> Tensor:
-    """A tensor in the dtype and on the device of `like`, a copy only where it must be."""
-    if isinstance(values, Tensor):
-        tensor = values
-    else:
-        with warnings.catch_warnings():
-            # torch warns of arrays that cannot be written to; nothing here writes to rows.
-            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            tensor = torch.as_tensor(np.asarray(values))
-    return tensor.detach().to(like.device, like.dtype)

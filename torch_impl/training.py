@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
@@ -14,8 +13,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from torch_impl.arguments import whole
+from torch_impl.arrays import as_tensor
 from torch_impl.callbacks import Callback
 from torch_impl.checkpoint import Checkpoint, digest, optimizer_text
+from torch_impl.history import History
 from torch_impl.keras_adam import KerasAdam
 from torch_impl.keras_losses import (
     binary_crossentropy_from_logits,
@@ -26,34 +27,9 @@ from torch_impl.keras_metrics import KerasMetrics, metrics_from_sums
 from torch_impl.keras_random import shuffle_permutation
 from torch_impl.modes import inference, own_modes
 from torch_impl.native import NativeEpoch
-from torch_impl.rows import Rows, as_tensor, column, held_out, like_of, table
+from torch_impl.rows import Rows, column, held_out, like_of, table
 
-__all__ = ["History", "evaluate", "fit", "predict"]
-
-
-@dataclass
-class History:
-    """What `fit` gives, under Keras's names.
-
-    Args:
-        epoch: numbers of the epochs run, from 0.
-        history: `loss`, the metrics, and the same with `val_`: one value per epoch, as the
-            model's dtype holds it.
-    """
-
-    epoch: list[int] = field(default_factory=list)
-    history: dict[str, list[float]] = field(default_factory=dict)
-
-    def append(self, epoch: int, logs: Mapping[str, float]) -> None:
-        """Adds an epoch.
-
-        Args:
-            epoch: its number.
-            logs: its losses and metrics.
-        """
-        self.epoch.append(epoch)
-        for name, value in logs.items():
-            self.history.setdefault(name, []).append(value)
+__all__ = ["evaluate", "fit", "predict"]
 
 
 def fit(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch_impl.keras_files.contents import WEIGHTS, KerasFileError
+from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.layers import SUPPORTED
 from torch_impl.keras_files.object_graph import ObjectGraph, weight_name
 from torch_impl.keras_files.tensor_bundle import TensorBundle
+from torch_impl.keras_network import WEIGHTS
 
 __all__ = ["check_shape", "model_weights"]
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from torch_impl.keras_files.config import network_of, parsed_json
-from torch_impl.keras_files.contents import KerasFileError, Network
+from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.protobuf import Message
+from torch_impl.keras_network import Network
 
 __all__ = ["Keras2Metadata", "read_keras2_metadata"]
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from torch_impl.keras_activations import ACTIVATIONS, activation_module, leaky_relu
 from torch_impl.keras_dropout import KerasDropout
-from torch_impl.keras_files.contents import WEIGHTS, Layer
+from torch_impl.keras_network import WEIGHTS, Layer
 from torch_impl.keras_normalization import KerasBatchNormalization
 
 __all__ = ["KINDS", "SUPPORTED", "Kind", "kind_of", "layer_modules", "layer_of", "snake_case"]

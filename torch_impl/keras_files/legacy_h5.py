@@ -10,16 +10,11 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from torch_impl.keras_files.config import adam_of, network_of, parsed_json
-from torch_impl.keras_files.contents import (
-    WEIGHT_NAMES,
-    AdamState,
-    Contents,
-    KerasFileError,
-    Network,
-)
+from torch_impl.keras_files.contents import AdamState, Contents, KerasFileError
 from torch_impl.keras_files.hdf5 import Dataset, Group
 from torch_impl.keras_files.layers import SUPPORTED
 from torch_impl.keras_files.weights_h5 import adam_from
+from torch_impl.keras_network import WEIGHT_NAMES, Network
 
 __all__ = ["read_legacy_h5"]
 

@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from torch_impl.keras_files.contents import WEIGHT_NAMES, KerasFileError
+from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.layers import SUPPORTED
 from torch_impl.keras_files.protobuf import Message
 from torch_impl.keras_files.tensor_bundle import TensorBundle
+from torch_impl.keras_network import WEIGHT_NAMES
 
 __all__ = ["GRAPH_KEY", "Node", "ObjectGraph", "children_of", "read_object_graph", "weight_name"]
 

@@ -17,14 +17,7 @@ from torch import Tensor
 
 from torch_impl.keras_files.archive import Archive
 from torch_impl.keras_files.config import adam_fault, adam_of, network_of, parsed_json
-from torch_impl.keras_files.contents import (
-    AdamState,
-    Contents,
-    KerasFileError,
-    Network,
-    by_layer,
-    trained,
-)
+from torch_impl.keras_files.contents import AdamState, Contents, KerasFileError, by_layer
 from torch_impl.keras_files.hdf5 import Group, read_hdf5
 from torch_impl.keras_files.layers import kind_of
 from torch_impl.keras_files.legacy_h5 import read_legacy_h5
@@ -37,6 +30,7 @@ from torch_impl.keras_files.weights_h5 import (
     named_weights,
     optimizer_tensors,
 )
+from torch_impl.keras_network import Network, trained
 
 __all__ = ["read_keras"]
 

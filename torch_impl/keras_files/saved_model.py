@@ -14,13 +14,14 @@ from pathlib import Path
 
 from torch_impl.keras_files.adam_slots import read_adam
 from torch_impl.keras_files.checkpoint_layers import check_shape, model_weights
-from torch_impl.keras_files.contents import Contents, KerasFileError, Network
+from torch_impl.keras_files.contents import Contents, KerasFileError
 from torch_impl.keras_files.folder import read_whole
 from torch_impl.keras_files.keras2_metadata import Keras2Metadata, read_keras2_metadata
 from torch_impl.keras_files.object_graph import ObjectGraph, read_object_graph
 from torch_impl.keras_files.protobuf import Message
 from torch_impl.keras_files.serving_graph import read_serving
 from torch_impl.keras_files.tensor_bundle import TensorBundle
+from torch_impl.keras_network import Network
 
 __all__ = ["read_checkpoint", "read_saved_model"]
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch_impl.keras_files.contents import KerasFileError, Layer, Network
+from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.function_walk import ACTIVATIONS, FunctionWalk, Step
 from torch_impl.keras_files.layers import SUPPORTED
 from torch_impl.keras_files.object_graph import ObjectGraph, children_of, weight_name
 from torch_impl.keras_files.protobuf import Message
 from torch_impl.keras_files.tensor_bundle import TensorBundle
+from torch_impl.keras_network import Layer, Network
 
 __all__ = ["read_serving"]
 

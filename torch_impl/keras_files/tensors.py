@@ -13,14 +13,8 @@ from torch_impl.keras_files.config import (
     network_of,
     parsed_json,
 )
-from torch_impl.keras_files.contents import (
-    WEIGHT_NAMES,
-    AdamState,
-    Contents,
-    KerasFileError,
-    Network,
-    trained,
-)
+from torch_impl.keras_files.contents import AdamState, Contents, KerasFileError
+from torch_impl.keras_network import WEIGHT_NAMES, Network, trained
 
 __all__ = ["read_tensors", "tensors_bytes"]
 

@@ -13,15 +13,10 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from torch_impl.keras_files.contents import (
-    WEIGHTS,
-    AdamState,
-    KerasFileError,
-    Network,
-    trained,
-)
+from torch_impl.keras_files.contents import AdamState, KerasFileError
 from torch_impl.keras_files.hdf5 import Dataset, Group
 from torch_impl.keras_files.layers import KINDS, SUPPORTED, snake_case
+from torch_impl.keras_network import WEIGHTS, Network, trained
 
 __all__ = ["adam_from", "is_adam", "layer_groups", "named_weights", "optimizer_tensors"]
 
