@@ -93,4 +93,4 @@ def reference(session: nox.Session, keras: str, backend: str, version: str) -> N
 @nox.session(python=False)
 def table(session: nox.Session) -> None:
     """What the runs before gave, as `parity_tests/README.md` has it."""
-    session.run(sys.executable, "-m", "parity_tests.matrix", str(TALLIES), external=True)
+    session.run(sys.executable, "-m", "parity_tests.versions.matrix", str(TALLIES), external=True)

@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
-from parity_tests import origin
-from parity_tests.output_file import fault_of, write_atomically
+from parity_tests.report import origin
+from parity_tests.report.output_file import fault_of, write_atomically
 
 EPILOG = """\
 exit status: 0 if every stage agrees, 1 if one differs, 2 for bad input
@@ -73,15 +73,15 @@ def run(options: argparse.Namespace) -> int:
     """Runs every stage and returns the exit status."""
     from tqdm import tqdm
 
-    from parity_tests.keras_process import KerasProcess
+    from parity_tests.reference.keras_process import KerasProcess
 
     frame, source = _rows(options)
     with KerasProcess() as keras:
         started = keras.start()  # TensorFlow loads while the rows are prepared
 
         from data import prepare
-        from parity_tests.report import as_json, print_report
-        from parity_tests.stages import Comparison
+        from parity_tests.report.stages import Comparison
+        from parity_tests.report.table import as_json, print_report
 
         prepared = prepare(frame, seed=options.seed)
         data = {
@@ -99,8 +99,8 @@ def run(options: argparse.Namespace) -> int:
                 progress.set_description(step.name)
                 results += step.run()
         if options.html:
-            from parity_tests.evidence import gather
-            from parity_tests.page import page
+            from parity_tests.report.evidence import gather
+            from parity_tests.report.page.page import page
 
             told = {
                 "source": source,
@@ -142,7 +142,7 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    from parity_tests.keras_process import KerasUnavailableError
+    from parity_tests.reference.keras_process import KerasUnavailableError
 
     try:
         return run(options)

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data import Prepared, prepare, synthetic
-from parity_tests.keras_process import KerasProcess
+from parity_tests.reference.keras_process import KerasProcess
 from torch_impl import FraudClassifier, fit, prior_log_odds
 
 BATCH_SIZE = 2048

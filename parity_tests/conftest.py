@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 
-from parity_tests import garbage, pinned
-from parity_tests.keras_process import KerasProcess
-from parity_tests.once import Once
-from parity_tests.recording_file import FOLDER, Recordings, read
-from parity_tests.reference import reference, unmet
-from parity_tests.selection import (
+from parity_tests.reference import garbage
+from parity_tests.reference.keras_process import KerasProcess
+from parity_tests.reference.markers import reference, unmet
+from parity_tests.reference.recording_file import FOLDER, Recordings, read
+from parity_tests.reference.selection import (
     LeftOut,
     absent,
     device_fault,
@@ -26,6 +25,8 @@ from parity_tests.selection import (
     needs_keras,
     unasked,
 )
+from parity_tests.report.once import Once
+from parity_tests.versions import pinned
 
 _left_out = pytest.StashKey[LeftOut]()
 
@@ -46,7 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )  # fmt: skip
     parser.addoption(
         "--tally", metavar="FILE",
-        help="write how the run went, and with what, to a JSON file for parity_tests.matrix",
+        help="write how the run went, and with what, to a JSON file for versions/matrix.py",
     )  # fmt: skip
 
 
@@ -145,7 +146,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept
     if hasattr(config, "workerinput"):
-        from parity_tests.scheduling import long_files_first  # where pytest-xdist is installed
+        from parity_tests.reference.scheduling import (
+            long_files_first,  # where pytest-xdist is installed
+        )
 
         long_files_first(items)
 
@@ -155,7 +158,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """For `--dist loadgroup`, in the order in which the workers collected."""
     if config.getoption("dist") != "loadgroup":
         return None
-    from parity_tests.scheduling import GroupsAndFiles
+    from parity_tests.reference.scheduling import GroupsAndFiles
 
     config.option.loadscopereorder = False
     return GroupsAndFiles(config, log)

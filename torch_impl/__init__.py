@@ -8,12 +8,17 @@ Example:
     torch.Size([2, 1])
 """
 
-from torch_impl.callbacks import Callback, EarlyStopping
-from torch_impl.checkpoint import CheckpointError
 from torch_impl.features import FeatureTransform
-from torch_impl.history import History
-from torch_impl.keras_adam import KerasAdam
-from torch_impl.keras_dropout import KerasDropout
+from torch_impl.keras.adam import KerasAdam
+from torch_impl.keras.callbacks import Callback, EarlyStopping
+from torch_impl.keras.dropout import KerasDropout
+from torch_impl.keras.metrics import KerasMetrics
+from torch_impl.keras.weights import (
+    KERAS_WEIGHT_MAP,
+    WeightRow,
+    load_keras_weights,
+    to_keras_weights,
+)
 from torch_impl.keras_files.api import (
     KerasFileError,
     KerasNetwork,
@@ -21,16 +26,11 @@ from torch_impl.keras_files.api import (
     load_keras_optimizer,
     save_keras,
 )
-from torch_impl.keras_metrics import KerasMetrics
-from torch_impl.keras_weights import (
-    KERAS_WEIGHT_MAP,
-    WeightRow,
-    load_keras_weights,
-    to_keras_weights,
-)
 from torch_impl.model import FraudClassifier, prior_log_odds
-from torch_impl.sampling import oversample
-from torch_impl.training import evaluate, fit, predict
+from torch_impl.training.checkpoint import CheckpointError
+from torch_impl.training.fit import evaluate, fit, predict
+from torch_impl.training.history import History
+from torch_impl.training.sampling import oversample
 
 __all__ = [
     "KERAS_WEIGHT_MAP",

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from torch_impl.keras.network import Layer
 from torch_impl.keras_files.api import read_keras, read_network
 from torch_impl.keras_files.contents import Contents, by_layer, printable
 from torch_impl.keras_files.layers import kind_of
 from torch_impl.keras_files.writing import write_keras
-from torch_impl.keras_network import Layer
 
 _EXAMPLES = """examples:
   python -m torch_impl convert model.keras model.safetensors

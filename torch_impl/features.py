@@ -15,7 +15,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from torch_impl.scripting import Unscriptable
+from torch_impl.base.scripting import Unscriptable
 
 __all__ = ["FeatureTransform"]
 

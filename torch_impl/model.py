@@ -16,12 +16,12 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from torch_impl.arguments import whole
-from torch_impl.arrays import as_tensor
-from torch_impl.keras_dropout import KerasDropout
-from torch_impl.keras_network import Network
-from torch_impl.keras_random import glorot_uniform, layer_seeds
-from torch_impl.scripting import Unscriptable
+from torch_impl.base.arguments import whole
+from torch_impl.base.arrays import as_tensor
+from torch_impl.base.scripting import Unscriptable
+from torch_impl.keras.dropout import KerasDropout
+from torch_impl.keras.network import Network
+from torch_impl.keras.random import glorot_uniform, layer_seeds
 
 __all__ = ["FraudClassifier", "prior_log_odds"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from torch_impl.keras_adam import KerasAdam
+from torch_impl.keras.adam import KerasAdam
 from torch_impl.keras_files.config import LONGEST_JSON, network_of, parsed_json
 from torch_impl.keras_files.contents import Contents, KerasFileError
 from torch_impl.keras_files.modules import (

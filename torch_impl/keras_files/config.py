@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from torch_impl.keras.network import Layer, Network
 from torch_impl.keras_files.contents import MOST_LAYERS, AdamState, KerasFileError
 from torch_impl.keras_files.layers import KINDS, SUPPORTED, layer_of
-from torch_impl.keras_network import Layer, Network
 
 __all__ = [
     "LONGEST_JSON",

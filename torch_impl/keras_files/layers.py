@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from torch_impl.keras_activations import ACTIVATIONS, activation_module, leaky_relu
-from torch_impl.keras_dropout import KerasDropout
-from torch_impl.keras_network import WEIGHTS, Layer
-from torch_impl.keras_normalization import KerasBatchNormalization
+from torch_impl.keras.activations import ACTIVATIONS, activation_module, leaky_relu
+from torch_impl.keras.dropout import KerasDropout
+from torch_impl.keras.network import WEIGHTS, Layer
+from torch_impl.keras.normalization import KerasBatchNormalization
 
 __all__ = ["KINDS", "SUPPORTED", "Kind", "kind_of", "layer_modules", "layer_of", "snake_case"]
 

@@ -10,9 +10,13 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from torch_impl.arrays import as_tensor
-from torch_impl.keras_adam import KerasAdam
-from torch_impl.keras_dropout import KerasDropout
+from torch_impl.base.arrays import as_tensor
+from torch_impl.base.modes import inference
+from torch_impl.base.scripting import Unscriptable
+from torch_impl.keras.adam import KerasAdam
+from torch_impl.keras.dropout import KerasDropout
+from torch_impl.keras.network import WEIGHTS, Layer, Network, trained
+from torch_impl.keras.weights import WeightRow, weights_of
 from torch_impl.keras_files.contents import (
     MOST_LAYERS,
     AdamState,
@@ -21,11 +25,7 @@ from torch_impl.keras_files.contents import (
     by_layer,
 )
 from torch_impl.keras_files.layers import KINDS, kind_of, layer_modules
-from torch_impl.keras_network import WEIGHTS, Layer, Network, trained
-from torch_impl.keras_weights import WeightRow, weights_of
 from torch_impl.model import FraudClassifier
-from torch_impl.modes import inference
-from torch_impl.scripting import Unscriptable
 
 __all__ = [
     "KerasNetwork",

@@ -15,22 +15,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torch_impl.keras.network import Network, trained
 from torch_impl.keras_files.archive import Archive
 from torch_impl.keras_files.config import adam_fault, adam_of, network_of, parsed_json
 from torch_impl.keras_files.contents import AdamState, Contents, KerasFileError, by_layer
-from torch_impl.keras_files.hdf5 import Group, read_hdf5
-from torch_impl.keras_files.layers import kind_of
-from torch_impl.keras_files.legacy_h5 import read_legacy_h5
-from torch_impl.keras_files.saved_model import read_checkpoint, read_saved_model
-from torch_impl.keras_files.tensors import read_tensors
-from torch_impl.keras_files.weights_h5 import (
+from torch_impl.keras_files.hdf5.legacy_h5 import read_legacy_h5
+from torch_impl.keras_files.hdf5.reader import Group, read_hdf5
+from torch_impl.keras_files.hdf5.weights_h5 import (
     adam_from,
     is_adam,
     layer_groups,
     named_weights,
     optimizer_tensors,
 )
-from torch_impl.keras_network import Network, trained
+from torch_impl.keras_files.layers import kind_of
+from torch_impl.keras_files.tensorflow.saved_model import read_checkpoint, read_saved_model
+from torch_impl.keras_files.tensors import read_tensors
 
 __all__ = ["read_keras"]
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from torch_impl.keras.network import WEIGHT_NAMES, Network, trained
 from torch_impl.keras_files.config import (
     adam_of,
     compile_config,
@@ -14,7 +15,6 @@ from torch_impl.keras_files.config import (
     parsed_json,
 )
 from torch_impl.keras_files.contents import AdamState, Contents, KerasFileError
-from torch_impl.keras_network import WEIGHT_NAMES, Network, trained
 
 __all__ = ["read_tensors", "tensors_bytes"]
 

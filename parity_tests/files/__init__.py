@@ -1,0 +1,1 @@
+"""Are Keras's files read and written rightly?"""

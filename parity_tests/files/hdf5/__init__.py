@@ -1,0 +1,1 @@
+"""HDF5, byte by byte."""

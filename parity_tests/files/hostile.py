@@ -1,0 +1,66 @@
+"""What the tests of damaged and hostile files share."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from parity_tests.files.tensorflow.test_saved_model import KERAS_2
+from torch_impl.keras_files.contents import KerasFileError
+
+__all__ = [
+    "MEBIBYTES",
+    "SECONDS",
+    "data_of",
+    "good_checkpoint",
+    "good_saved_model",
+    "index_of",
+    "refused",
+]
+
+SECONDS, MEBIBYTES = 1.0, 96
+"""What refusing one file may take at most, of the processor and of memory."""
+
+
+def refused(read: Callable[[], object], match: str) -> None:
+    """Refused for this reason, within a second and without using much memory."""
+    start = time.process_time()
+    with pytest.raises(KerasFileError, match=match) as caught:
+        read()
+    seconds = time.process_time() - start
+    assert type(caught.value) is KerasFileError
+    assert len(str(caught.value)) < 1200
+    assert seconds < SECONDS
+    tracemalloc.start()
+    with pytest.raises(KerasFileError):
+        read()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < MEBIBYTES << 20, peak
+
+
+def good_checkpoint(folder: Path) -> Path:
+    """The prefix of a checkpoint of Keras 2, to be made bad."""
+    for path in KERAS_2.glob("trained.*"):
+        shutil.copy(path, folder)
+    return folder / "trained"
+
+
+def good_saved_model(folder: Path) -> Path:
+    """A SavedModel of Keras 2, to be made bad."""
+    return Path(shutil.copytree(KERAS_2 / "functional", folder / "functional"))
+
+
+def index_of(prefix: Path) -> Path:
+    """The index of a checkpoint."""
+    return prefix.with_name(prefix.name + ".index")
+
+
+def data_of(prefix: Path) -> Path:
+    """Its one data file."""
+    return prefix.with_name(prefix.name + ".data-00000-of-00001")

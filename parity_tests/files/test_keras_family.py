@@ -1,0 +1,149 @@
+"""Layers beside those of the tutorial: what Keras predicts and learns of a file, PyTorch does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from parity_tests.judge.agreement import no_farther, ulp_off
+from parity_tests.reference.keras_process import KerasProcess
+from parity_tests.reference.markers import KERAS_3_FILES, OF_TODAY, RANDOM_STREAM
+from torch_impl import fit, load_keras, predict, save_keras
+from torch_impl.keras.activations import ACTIVATIONS, activation_module
+from torch_impl.keras_files.modules import contents_of
+
+RNG = np.random.default_rng(1)
+# Every place of an activation where it bends, beside ordinary numbers.
+X = np.concatenate([3 * RNG.normal(size=(4000, 5)), 6 * RNG.normal(size=(200, 5))]).astype("f4")
+Y = RNG.integers(0, 2, (400, 1)).astype("f4")
+
+Chain = list[tuple[str, list[Any], dict[str, Any]]]
+DENSE: Chain = [("Dense", [4], {})]
+END: Chain = [("Dense", [1], {"activation": "sigmoid"})]
+CHAINS: dict[str, Chain] = {
+    "batch-normalization": [*DENSE, ("BatchNormalization", [], {}), ("Dropout", [0.5], {}), *END],
+    "first-batch-normalization": [("BatchNormalization", [], {"epsilon": 0.5}), *DENSE, *END],
+    "batch-normalization-without-beta": [
+        *DENSE, ("BatchNormalization", [], {"center": False}), *END,
+    ],
+    # A bias would have no gradient there but the noise of rounding, of which Adam makes steps.
+    "batch-normalization-without-gamma": [
+        ("Dense", [4], {"use_bias": False}),
+        ("BatchNormalization", [], {"scale": False, "momentum": 0.5}), *END,
+    ],
+    "layer-normalization": [*DENSE, ("LayerNormalization", [], {}), *END],
+    "layer-normalization-without-beta": [
+        *DENSE, ("LayerNormalization", [], {"center": False, "epsilon": 0.1}), *END,
+    ],
+    "leaky-relu": [*DENSE, ("LeakyReLU", [0.25], {}), *END],
+    "leaky-relu-with-no-float32-slope": [*DENSE, ("LeakyReLU", [0.3], {}), *END],
+    "elu": [*DENSE, ("ELU", [0.7], {}), *END],
+    "relu": [*DENSE, ("ReLU", [], {}), *END],
+    "prelu": [*DENSE, ("PReLU", [], {}), *END],
+    "softmax": [*DENSE, ("Softmax", [], {})],
+    "everything": [
+        ("BatchNormalization", [], {}), ("Dense", [6], {"use_bias": False}),
+        ("LayerNormalization", [], {}), ("LeakyReLU", [0.3], {}), ("BatchNormalization", [], {}),
+        ("Dense", [4], {"activation": "tanh"}), ("PReLU", [], {}), ("Dropout", [0.2], {}),
+        ("BatchNormalization", [], {"scale": False}), *END,
+    ],
+    "tanh": [("Dense", [4], {"activation": "tanh"}), ("Dense", [2], {})],
+    "swish": [("Dense", [4], {"activation": "swish"}), ("Dense", [2], {"activation": "softmax"})],
+    "activation-at-the-end": [*DENSE, ("Activation", ["tanh"], {})],
+}  # fmt: skip
+
+
+def agreed(model: torch.nn.Module, theirs: dict[str, np.ndarray], where: str) -> None:
+    """Its predictions are Keras's, in double, where a wrong number shows by its last digits.
+
+    float32 runs the same modules; how far rounding may take them is proven for the tutorial's.
+    """
+    wide = predict(model.double(), X[::5].astype(np.float64)).numpy()
+    # Of more numbers than are judged, so that the largest of them is no matter of chance.
+    off = ulp_off(theirs["float32"], theirs["float64"])
+    result = no_farther(where, "double", wide, theirs["float64"][::5], off, 6)
+    assert result.agree, (where, result.detail)
+
+
+@OF_TODAY
+def test_each_activation_is_keras_of_its_name(keras: KerasProcess) -> None:
+    """In double, at 16,800 numbers from -60 to 60, where a constant in float32 shows."""
+    x = np.linspace(-60, 60, 16800, dtype="f4").reshape(-1, 4)
+    theirs = keras.call("family.activations", list(ACTIVATIONS), x)
+    for name, answer in theirs.items():
+        ours = activation_module(name)(torch.from_numpy(x).double()).numpy()
+        off = ulp_off(answer["float32"], answer["float64"])
+        result = no_farther(name, "double", ours, answer["float64"], off, 4)
+        assert result.agree, (name, result.detail)
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_a_file_predicts_what_keras_predicts(
+    name: str, keras: KerasProcess, tmp_path: Path
+) -> None:
+    """From each format, weights bit for bit; also where weights and architecture lie apart."""
+    stem = str(tmp_path / "x")
+    endings = (".keras", ".h5", ".weights.h5", ".json")
+    theirs = keras.call("family.write", stem, CHAINS[name], X, endings)
+    for ending in (".keras", ".h5", ".weights.h5"):
+        config = f"{stem}.json" if ending == ".weights.h5" else None
+        model = load_keras(stem + ending, config=config)
+        held = contents_of(model).weights
+        assert list(held) == list(theirs["weights"])
+        for weight, array in theirs["weights"].items():
+            np.testing.assert_array_equal(held[weight].numpy(), array, strict=True)
+        agreed(model, theirs, ending)
+
+
+@KERAS_3_FILES
+@pytest.mark.parametrize("ending", [".keras", ".h5", ".weights.h5", ".safetensors"])
+@pytest.mark.parametrize("name", ["everything", "softmax", "elu", "relu"])
+def test_a_written_file_is_the_same_model(
+    name: str, ending: str, keras: KerasProcess, tmp_path: Path
+) -> None:
+    """Keras opens what it can open and predicts the same bits; we read all of them back."""
+    stem = str(tmp_path / "x")
+    theirs = keras.call("family.write", stem, CHAINS[name], X, (".keras", ".json"))
+    ours = str(tmp_path / f"ours{ending}")
+    save_keras(load_keras(f"{stem}.keras"), ours)
+    config = f"{stem}.json" if ending == ".weights.h5" else None
+    again = load_keras(ours, config=config)
+    for weight, tensor in contents_of(again).weights.items():
+        np.testing.assert_array_equal(tensor.numpy(), theirs["weights"][weight], strict=True)
+    agreed(again, theirs, ending)
+    if ending in (".keras", ".h5"):
+        read = [keras.call("files.open_model", path, X, X) for path in (f"{stem}.keras", ours)]
+        np.testing.assert_array_equal(*(each["predictions"] for each in read), strict=True)
+
+
+@RANDOM_STREAM
+@pytest.mark.parametrize("name", ["everything", "batch-normalization-without-gamma"])
+def test_a_loaded_network_learns_as_keras_does(
+    name: str, keras: KerasProcess, tmp_path: Path
+) -> None:
+    """Weights and moving statistics after 52 steps, in double too."""
+    chain = [layer for layer in CHAINS[name] if layer[0] != "Dropout"]
+    stem, x, y = str(tmp_path / "x"), X[:400], Y
+    keras.call("family.write", stem, chain, x, (".keras",))
+    theirs = keras.call("family.train", f"{stem}.keras", x, y, 4, 32)
+    ours = {}
+    for dtype in (torch.float32, torch.float64):
+        model = load_keras(f"{stem}.keras").to(dtype)
+        plain = torch.optim.SGD(model.parameters(), 2**-7)
+        fit(model, x, y, batch_size=32, epochs=4, shuffle=False, optimizer=plain, progress=False)
+        ours[dtype] = {n: t.numpy() for n, t in contents_of(model).weights.items()}
+    narrows, wides = theirs["float32"], theirs["float64"]
+    # One number alone may be near by chance: each is off by what all are. Every row is a term of
+    # the moving statistics.
+    off = max(ulp_off(narrows[weight], wides[weight]) for weight in wides)
+    for weight, wide in wides.items():
+        narrow = narrows[weight]
+        for result in (
+            no_farther(weight, "rounding", ours[torch.float32][weight], narrow, off, len(x)),
+            no_farther(weight, "double", ours[torch.float64][weight], wide, off, len(x)),
+        ):
+            assert result.agree, (result.kind, result.stage, result.detail)

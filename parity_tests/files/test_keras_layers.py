@@ -1,0 +1,194 @@
+"""The table of layers: what each is in Keras's files and in PyTorch, without a Keras."""
+
+from __future__ import annotations
+
+import functools
+import json
+import operator
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from torch_impl import KerasAdam, load_keras, load_keras_optimizer, save_keras
+from torch_impl.keras.activations import activation_module
+from torch_impl.keras.network import WEIGHTS, Layer, Network, trained
+from torch_impl.keras.normalization import KerasBatchNormalization
+from torch_impl.keras_files.config import model_config, network_of
+from torch_impl.keras_files.contents import KerasFileError
+from torch_impl.keras_files.layers import KINDS, kind_of, snake_case
+from torch_impl.keras_files.modules import KerasNetwork, contents_of
+
+LAYERS = (
+    Layer("BatchNormalization", "n", epsilon=0.5, momentum=0.75, center=False),
+    Layer("Dense", "a", 3, "tanh", use_bias=False),
+    Layer("LeakyReLU", "leak", slope=0.25),
+    Layer("LayerNormalization", "ln", epsilon=0.125, scale=False),
+    Layer("ELU", "e", slope=0.5),
+    Layer("PReLU", "p"),
+    Layer("ReLU", "r"),
+    Layer("Dropout", "d", rate=0.5, seed=3),
+    Layer("BatchNormalization", "m", scale=False),
+    Layer("Dense", "b", 2),
+    Layer("Activation", "t", activation="silu"),
+    Layer("Softmax", "s"),
+)
+NETWORK = Network(4, LAYERS, "net")
+
+
+def network() -> KerasNetwork:
+    """With numbers of its own everywhere."""
+    model = KerasNetwork(NETWORK)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for tensor in model.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+    return model.eval()
+
+
+def test_every_kind_is_written_as_it_is_read() -> None:
+    """With all of its options, none at its default."""
+    assert {layer.kind for layer in LAYERS} == set(KINDS)
+    assert network_of(model_config(NETWORK, "float32"), "file") == (NETWORK, ())
+
+
+def test_each_kind_with_weights_has_as_many_names_in_pytorch() -> None:
+    """One for each of Keras's."""
+    assert {k for k, row in KINDS.items() if row.weights} == set(WEIGHTS)
+    assert all(len(KINDS[kind].weights) == len(names) for kind, names in WEIGHTS.items())
+
+
+@pytest.mark.parametrize(
+    ("kind", "group"),
+    [
+        ("Dense", "dense"), ("BatchNormalization", "batch_normalization"), ("ReLU", "re_lu"),
+        ("LeakyReLU", "leaky_re_lu"), ("PReLU", "p_re_lu"), ("ELU", "elu"),
+        ("InputLayer", "input_layer"), ("LayerNormalization", "layer_normalization"),
+    ],
+)  # fmt: skip
+def test_groups_are_called_as_keras_calls_them(kind: str, group: str) -> None:
+    """keras.src.utils.naming.to_snake_case."""
+    assert snake_case(kind) == group
+
+
+def test_weights_tell_what_layer_has_them() -> None:
+    """The one with the fewest; weights of two kinds are of none."""
+    for kind, names in WEIGHTS.items():
+        assert kind_of(names) == kind
+    assert kind_of(["kernel"]) == "Dense"
+    assert kind_of(["beta"]) == "LayerNormalization"
+    assert kind_of(["moving_mean", "moving_variance"]) == "BatchNormalization"
+    assert kind_of(["kernel", "gamma"]) is None
+
+
+def test_moving_statistics_are_not_trained() -> None:
+    """An optimizer has no moments of them; they are no parameters of the module."""
+    names = list(NETWORK.weight_shapes())
+    assert set(names) - set(trained(names)) == {
+        f"{layer}/moving_{what}" for layer in "nm" for what in ("mean", "variance")
+    }
+    assert len(list(network().parameters())) == len(trained(names))
+
+
+def test_batch_normalization_in_numbers() -> None:
+    """Population variance in both places, and the share that is kept; exact in float64."""
+    layer = KerasBatchNormalization(1, momentum=0.75, epsilon=12.0, dtype=torch.float64)
+    with torch.no_grad():
+        layer.weight.fill_(3.0)
+        layer.bias.fill_(10.0)
+    x = torch.tensor([[1.0], [5.0]], dtype=torch.float64)  # mean 3, variance 4, and 12
+    assert layer(x).tolist() == [[8.5], [11.5]]
+    assert layer.running_mean.tolist() == [0.75 * 0 + 0.25 * 3]
+    assert layer.running_var.tolist() == [0.75 * 1 + 0.25 * 4]
+    layer.eval()
+    layer.running_mean.fill_(1.0)
+    layer.running_var.fill_(4.0)
+    assert layer(x).tolist() == [[10.0], [13.0]]
+    assert layer(x.reshape(1, 2, 1)).tolist() == [[[10.0], [13.0]]]
+    assert layer.running_mean.tolist() == [1.0]
+    assert set(layer.state_dict()) == {"weight", "bias", "running_mean", "running_var"}
+    assert isinstance(layer, nn.BatchNorm1d)
+
+
+def test_no_activation_of_another_name_is_made() -> None:
+    """The names that there are, are told."""
+    with pytest.raises(ValueError, match="activation is 'glu'; expected one of linear, relu"):
+        activation_module("glu")
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5", ".weights.h5", ".safetensors"])
+def test_a_file_of_every_kind_comes_back_whole(ending: str, tmp_path: Path) -> None:
+    """Weights, Adam's state of what is trained, and the outputs; all bit for bit."""
+    model = network()
+    optimizer = KerasAdam(model.parameters(), 0.25)
+    x = torch.randn(7, 4, generator=torch.Generator().manual_seed(2))
+    model(x).square().sum().backward()
+    optimizer.step()
+    path = tmp_path / f"x{ending}"
+    save_keras(model, path, optimizer)
+    config = None if ending != ".weights.h5" else model_config(NETWORK, "float32")
+    again = load_keras(path, config=config)
+    assert torch.equal(again(x), model(x))
+    ours, theirs = contents_of(model), contents_of(again)
+    assert list(theirs.weights) == list(NETWORK.weight_shapes())
+    assert all(torch.equal(theirs.weights[name], ours.weights[name]) for name in ours.weights)
+    if config is not None:
+        return  # Adam's is then told by load_keras_optimizer to be of other weights
+    resumed = load_keras_optimizer(path, again)
+    for ours_p, theirs_p in zip(model.parameters(), again.parameters(), strict=True):
+        for name in ("momentum", "velocity"):
+            mine, other = optimizer.state_of(ours_p)[name], resumed.state_of(theirs_p)[name]
+            assert torch.equal(mine, other)
+
+
+def test_weights_alone_of_a_normalization_ask_for_the_architecture(tmp_path: Path) -> None:
+    """Where it stands is not guessed; with an architecture under other names it is found."""
+    path = tmp_path / "x.weights.h5"
+    save_keras(network(), path)
+    whole = Network(4, tuple(replace(la, center=True, scale=True) for la in LAYERS), "net")
+    save_keras(KerasNetwork(whole), tmp_path / "whole.weights.h5")
+    with pytest.raises(KerasFileError, match=r"weights of n \(BatchNormalization\).*--config"):
+        load_keras(tmp_path / "whole.weights.h5")
+    with pytest.raises(KerasFileError, match="layer 'n' has 3 weights"):
+        load_keras(path)
+    renamed = Network(4, tuple(replace(layer, name=f"{layer.name}2") for layer in LAYERS))
+    found = load_keras(path, config=model_config(renamed, "float32"))
+    x = torch.randn(7, 4, generator=torch.Generator().manual_seed(2))
+    assert torch.equal(found(x), network()(x))
+
+
+ODD: list[Any] = [
+    None, True, -1, 1e400, float("nan"), 2**70, "x", "", [], [[]], {}, {"class_name": "__numpy__"},
+    {"class_name": "function", "config": ["a"]}, {"class_name": ["ReLU"], "config": {}},
+    {"class_name": "ReLU", "config": {"max_value": [1]}},
+    {"class_name": "Activation", "config": {"activation": [1]}},
+]  # fmt: skip
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Of everything in a JSON value, as keys from its root."""
+    for key in value if isinstance(value, dict) else range(len(value)):
+        yield (*path, key)
+        if isinstance(value[key], (dict, list)):
+            yield from places(value[key], (*path, key))
+
+
+def test_any_value_at_any_place_of_a_config_is_read_or_refused_in_one_line() -> None:
+    """A type that JSON has where another was expected; nothing but a `KerasFileError` comes."""
+    text = json.dumps(model_config(NETWORK, "float32"))
+    refused = 0
+    for path in places(json.loads(text)):
+        for odd in ODD:
+            root = json.loads(text)
+            *above, last = path
+            functools.reduce(operator.getitem, above, root)[last] = odd
+            try:
+                network_of(root, "file")
+            except KerasFileError:
+                refused += 1
+    assert refused > 500

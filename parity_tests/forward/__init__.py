@@ -1,0 +1,1 @@
+"""Do the features, the model and its predictions agree?"""

@@ -1,0 +1,1 @@
+"""What do strangers' files do?"""

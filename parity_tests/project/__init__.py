@@ -1,0 +1,1 @@
+"""Are the checkout, its README and its rooms as they say?"""

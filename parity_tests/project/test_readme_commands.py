@@ -1,0 +1,154 @@
+"""Every command in the README is run: here, on few rows, or by what is named here."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import re
+import shlex
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import data
+from parity_tests import ROOT
+from parity_tests.project.readme import commands, symbols
+from parity_tests.reference import keras_process
+from parity_tests.reference.markers import WHOLE_REPORT
+from parity_tests.reference.selection import needed_packages
+from parity_tests.report.once import Once
+
+
+class Run(NamedTuple):
+    """How a command is run here, and what must come of it."""
+
+    shows: str
+    """On standard output."""
+    options: str = ""
+    """That make it small, where it takes such."""
+    leaves: tuple[str, ...] = ()
+    """Files."""
+
+
+_AGREE = "The frameworks agree in all "
+
+HERE = {
+    "python -m parity_tests": Run("synthetic (seed 0): 3,000 rows, 150 positives"),
+    "python -m parity_tests --csv creditcard.csv": Run("creditcard.csv: 3,000 rows, 150 positives"),
+    "python -m parity_tests --download": Run("/creditcard.csv: 3,000 rows, 150 positives"),
+    "python -m parity_tests --epochs 10": Run("fit, 3 epochs", "--epochs 3"),
+    "python -m parity_tests --json report.json": Run(_AGREE, leaves=("report.json",)),
+    "python -m parity_tests --html report.html": Run(_AGREE, leaves=("report.html",)),
+    "python -m parity_tests.bench": Run("compiled", "--rounds 1 --epochs 2"),
+    "python -m parity_tests.fuzz --cases 20000": Run("200 mutations, seed 1", "--cases 200"),
+    "python -m parity_tests.judge.sigmoid": Run("Keras: ", "--every 4099"),
+    "python -m torch_impl convert old_model.h5 model.keras": Run("", leaves=("model.keras",)),
+}
+
+ELSEWHERE = {
+    "python -m parity_tests.traps":
+        "traps/test_traps.py::test_every_figure_of_the_reference_comes_out",
+    "pip install .":
+        "project/test_wheel.py::test_wheel_installs_and_imports_in_an_empty_environment",
+    "pre-commit install": "project/test_ci.py::test_each_hook_before_a_commit_mends_what_it_finds",
+    "python3 -m venv .venv": ".ci/run",
+    'pip install -q -c constraints.txt -e ".[test]"': ".ci/run",
+    "python -m pytest -n 2 --dist loadgroup": ".ci/run",
+    'pip install -q -c constraints.txt -e ".[keras]"': ".github/workflows/ci.yml",
+}  # fmt: skip
+
+
+def test_no_command_of_the_readme_is_left_out() -> None:
+    """And none is run that it does not show."""
+    assert sorted(commands()) == sorted([*HERE, *ELSEWHERE])
+
+
+@pytest.mark.parametrize("place", sorted(set(ELSEWHERE.values())))
+def test_what_runs_a_command_elsewhere_is_there(place: str) -> None:
+    """A test of that name, or a file; `test_ci.py` tests what these files run."""
+    path, _, test = place.partition("::")
+    assert (ROOT / path).exists() if not test else test in symbols(ROOT / "parity_tests" / path)
+
+
+def installed_by(extra: str) -> set[str]:
+    """The packages of an extra of pyproject.toml and of those that it names, as imported."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    found = {"torch", "numpy"}
+    listed = re.search(rf"^{extra} = (\[.*?\])$", text, re.M | re.S)
+    assert listed is not None
+    for requirement in ast.literal_eval(listed[1]):
+        name, _, others = requirement.rstrip("]").partition("[")
+        if others:
+            found = found.union(*map(installed_by, others.split(",")))
+        else:
+            found.add(re.split("[><=]", name)[0])
+    return {{"scikit-learn": "sklearn"}.get(name, name) for name in found}
+
+
+# Recorded triton says what is not there; JAX is another backend's; what is read in tests alone.
+_NEVER = {"triton", "jax", "pytest"}
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if re.match(r"python -m (?!pytest)", c)])
+def test_a_command_needs_what_the_command_before_it_installed(command: str) -> None:
+    """The README's first one makes the environment; the tests' comes with theirs."""
+    name = command.split()[2]
+    path = ROOT / name.replace(".", "/")
+    path = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
+    needed = needed_packages(path, within=True) - _NEVER
+    assert needed <= installed_by("keras"), name
+    assert "mypy" in installed_by("test") - installed_by("keras")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that the README speaks of, and a cache that has the download."""
+    few = partial(data.synthetic, rows=3000, positives=150)
+    few().to_csv(tmp_path / "creditcard.csv", index=False)
+    example = ROOT / "parity_tests" / "files" / "keras_files" / "keras_2.15.0" / "classic.h5"
+    shutil.copy(example, tmp_path / "old_model.h5")
+    cache = tmp_path / "cache" / "keras-torch-fraud-parity"
+    cache.mkdir(parents=True)
+    cached = Path(shutil.copy(tmp_path / "creditcard.csv", cache))
+    known = {"bytes": cached.stat().st_size, "modified_ns": cached.stat().st_mtime_ns}
+    (cache / "creditcard.csv.verified").write_text(json.dumps(known))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(data, "synthetic", few)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("whole reports")
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(command, marks=WHOLE_REPORT if command.split()[2] == "parity_tests" else ())
+        for command in HERE
+    ],
+)
+def test_command_of_the_readme_runs(
+    command: str, folder: Path, once: Once, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:  # fmt: skip
+    """As it stands, but for options that make it small; exit status 0, and its files are there."""
+    run = HERE[command]
+    python, dash_m, name, *arguments = shlex.split(f"{command} {run.options}")
+    assert (python, dash_m) == ("python", "-m")
+    module = importlib.import_module(name)
+    if hasattr(module, "__path__"):
+        module = importlib.import_module(f"{name}.__main__")
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    monkeypatch.setattr(keras_process, "KerasProcess", once)
+    for taken, small in (("KerasProcess", once), ("synthetic", data.synthetic)):
+        if hasattr(module, taken):
+            monkeypatch.setattr(module, taken, small)
+    assert not module.main()
+    assert run.shows in " ".join(capsys.readouterr().out.split())
+    for file in run.leaves:
+        assert (folder / file).stat().st_size > 0

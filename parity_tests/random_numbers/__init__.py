@@ -1,0 +1,1 @@
+"""Are the random numbers Keras's?"""

@@ -1,0 +1,287 @@
+"""The report as a page: what it says, that it is whole, and that it needs nothing else."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from data import prepare, synthetic
+from parity_tests.judge.agreement import StageResult, exact, within
+from parity_tests.reference.markers import RANDOM_STREAM
+from parity_tests.report.evidence import Evidence, confusion, gather
+from parity_tests.report.once import Once
+from parity_tests.report.origin import Origin
+from parity_tests.report.sick_model import make_one_weight_wrong
+from parity_tests.report.stages import Comparison
+from parity_tests.report.table import row_texts
+
+pytestmark = [pytest.mark.xdist_group("whole reports"), RANDOM_STREAM]
+
+VOID = {"meta", "br", "hr", "img", "input", "link"}
+ORIGIN = Origin("python -m parity_tests", {"rows": "3,000", "positives": "150"}, {}, {})
+HOSTILE = "<script>alert('1')</script>&\"'.csv"
+
+
+def page(*of: Any) -> str:
+    """The page as text: the fast part does without matplotlib, which takes long to load."""
+    from parity_tests.report.page.page import page as written
+
+    return written(*of)
+
+
+class Strict(HTMLParser):
+    """Reads a page and complains of any tag that is not closed in order, and of ids used twice."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.faults: list[str] = []
+        self.ids: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.words: list[tuple[tuple[str, ...], str]] = []
+        self.feed(text)
+        self.close()
+        self.faults += [f"<{tag}> is never closed" for tag in self.open]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        names = [name for name, _ in attrs]
+        if len(names) != len(set(names)):
+            self.faults.append(f"<{tag}> has an attribute twice")
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.faults.append(f"</{tag}> at {self.getpos()} closes something else")
+
+    def handle_data(self, data: str) -> None:
+        self.words.append((tuple(self.open), data))
+
+    def text(self, within: str) -> list[str]:
+        """What stands in elements of a tag, one string per piece of text."""
+        return [data for path, data in self.words if within in path and data.strip()]
+
+
+@pytest.fixture(scope="module")
+def comparison(once: Once) -> Comparison:
+    return Comparison(prepare(synthetic(rows=3000, positives=150)), once, trace=True)
+
+
+@pytest.fixture(scope="module")
+def results(comparison: Comparison) -> list[StageResult]:
+    return [result for step in comparison.steps() for result in step.run()]
+
+
+@pytest.fixture(scope="module")
+def evidence(comparison: Comparison, results: list[StageResult]) -> Evidence:
+    return gather(comparison)
+
+
+@pytest.fixture(scope="module")
+def agreeing(results: list[StageResult], evidence: Evidence) -> str:
+    return page(results, evidence, ORIGIN)
+
+
+@pytest.fixture(scope="module")
+def broken_results(comparison: Comparison, results: list[StageResult]) -> list[StageResult]:
+    """The same run, in which one weight of one model is off by 1e-4 of itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        make_one_weight_wrong(patch)
+        rows = {result.stage: result for result in comparison.forward_pass("random weights")}
+    return [rows.get(result.stage, result) for result in results]
+
+
+@pytest.fixture(scope="module")
+def differing(broken_results: list[StageResult], evidence: Evidence) -> str:
+    return page(broken_results, evidence, ORIGIN)
+
+
+@pytest.fixture(params=["agreeing", "differing"])
+def either(request: pytest.FixtureRequest, agreeing: str, differing: str) -> str:
+    return agreeing if request.param == "agreeing" else differing
+
+
+def test_page_is_well_formed(either: str) -> None:
+    """Every tag is closed in order, no id stands twice, and what is referred to is there."""
+    assert either.startswith("<!DOCTYPE html>")
+    read = Strict(either)
+    assert read.faults == []
+    assert len(read.ids) == len(set(read.ids))
+    for _, name, value in read.attributes:
+        if name == "aria-labelledby":
+            assert value in read.ids
+        for target in re.findall(r"url\(#(.*?)\)", value) + re.findall(r"^#(.+)", value):
+            assert target in read.ids
+
+
+def test_strict_reader_sees_what_is_wrong() -> None:
+    """The twin: the check above fails on tags that cross, stay open or close nothing."""
+    for faulty in ("<p><b>x</p></b>", "<div><p>x</p>", "<p>x</p></div>", "<p id=a id=b>x</p>"):
+        assert Strict(faulty).faults != []
+
+
+def test_page_loads_nothing(either: str) -> None:
+    """No script, no address, no import: a page from a mail attachment shows all that it has."""
+    read = Strict(either)
+    tags = {tag for tag, _, _ in read.attributes}
+    assert not tags & {"script", "link", "img", "iframe", "object", "embed", "base", "form"}
+    for _, name, value in read.attributes:
+        assert name != "src"
+        assert not name.startswith("on")
+        assert name not in ("href", "xlink:href") or value.startswith("#")
+    assert "http://" not in either
+    assert "https://" not in either
+    assert "@import" not in either
+    assert set(re.findall(r"url\((.)", either)) <= {"#"}
+    assert "default-src 'none'" in either
+
+
+def test_page_has_the_verdict_first_and_every_stage_with_the_terminals_numbers(
+    results: list[StageResult], agreeing: str
+) -> None:
+    """The table's cells are the texts that the terminal prints."""
+    read = Strict(agreeing)
+    assert read.text("strong")[0] == f"The frameworks agree in all {len(results)} stages."
+    assert agreeing.index('id="verdict"') < agreeing.index("<table")
+    cells = read.text("table")
+    for result in results:
+        at = cells.index(result.stage.rpartition(": ")[2])
+        shown = [text for text in row_texts(result) if text]
+        while cells[at + 1 : at + 1 + len(shown)] != shown:  # stages of other groups share names
+            at = cells.index(cells[at], at + 1)
+        assert cells[at + 1 + len(shown)] == "✓ agree"
+
+
+def test_page_draws_every_plot(results: list[StageResult], agreeing: str) -> None:
+    """A histogram for each stage, allowances, curves, growth, ROC, PR and calibration."""
+    drawings = agreeing.split("<svg")[1:]
+    names = [re.search(r'aria-labelledby="(.*?)-title"', svg)[1] for svg in drawings]
+    assert [name for name in names if not name.startswith("ulp-")] == [
+        "allowance", "growth", "curve-loss", "curve-val_loss", "curve-val_prc", "roc",
+        "precision", "calibration",
+    ]  # fmt: skip
+    histograms = " ".join(s for s, n in zip(drawings, names, strict=True) if n.startswith("ulp-"))
+    texts = Strict(f"<svg{histograms}").text("text")
+    assert sum("max " in text or text == "all bits equal" for text in texts) == len(results)
+
+
+def test_failing_page_says_first_which_stage_broke_where_and_by_how_much(
+    broken_results: list[StageResult], differing: str
+) -> None:
+    """Before the table: the stage, the element, both numbers, and whose error is too large."""
+    broken = [result for result in broken_results if not result.agree]
+    assert broken[0].stage == "random weights: weights copied"
+    read = Strict(differing)
+    assert read.text("strong") == [
+        f"The frameworks differ in {len(broken)} of {len(broken_results)} stages."
+    ]
+    top = differing[: differing.index("<table")]
+    worst = broken[0].worst
+    for text in ("dense/kernel [0, 0]", f"{worst.ours:.9g}", f"{worst.theirs:.9g}", "1 of 464"):
+        assert f">{text}<" in top
+    for result in broken:
+        assert result.stage in top
+    assert top.index(f"<h3>{broken[0].stage}</h3>") < top.index(f"<b>{broken[1].stage}</b>")
+    assert differing.count('class="no">✗ DIFFER') == len(broken)
+    assert "<title>DIFFER" in differing
+
+
+def test_failing_page_says_which_framework_left_its_bound(evidence: Evidence) -> None:
+    """Where each has a bound of its own, the reader sees who is wrong."""
+    ours, theirs = np.float32([1, 2.5]), np.float32([1, 2])
+    reference, allowance = np.array([1.0, 2.0]), np.array([0.1, 0.1])
+    text = page([within("s", "proven", ours, theirs, reference, allowance)], evidence, ORIGIN)
+    facts = Strict(text).text("dl")
+    at = facts.index("PyTorch used of its allowance")
+    assert facts[at : at + 4] == [
+        "PyTorch used of its allowance", "500.0 %", "Keras used of its allowance", "0.0 %",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        exact("shape", np.float32([1]), np.float32([1, 2])),
+        exact("not a number", np.float32([np.nan]), np.float32([1])),
+        within(
+            "infinite", "proven", np.float32([np.inf]), np.float32([1]), np.ones(1), np.zeros(1)
+        ),
+    ],
+    ids=lambda result: result.stage,
+)
+def test_page_is_written_whatever_breaks(result: StageResult, evidence: Evidence) -> None:
+    """Infinities, NaN and arrays of another form are shown, not stumbled over."""
+    text = page([result], evidence, ORIGIN)
+    assert Strict(text).faults == []
+    assert "differ in 1 of 1 stages" in text
+
+
+def test_names_are_text_and_never_markup(
+    results: list[StageResult], broken_results: list[StageResult], evidence: Evidence
+) -> None:
+    """A file, a stage or a version called <script> stays a name."""
+    origin = Origin(HOSTILE, {**ORIGIN.data, HOSTILE: HOSTILE}, {HOSTILE: HOSTILE}, {"m": HOSTILE})
+    renamed = [replace(r, stage=HOSTILE, detail=HOSTILE) for r in broken_results]
+    renamed += [replace(r, stage=f"{HOSTILE}: {HOSTILE}") for r in results]
+    text = page(renamed, evidence, origin)
+    assert "<script" not in text
+    read = Strict(text)
+    assert read.faults == []
+    assert HOSTILE in "".join(read.text("pre"))
+    assert any(HOSTILE in words for words in read.text("text"))
+
+
+def test_plots_show_the_runs_that_were_compared(comparison: Comparison, evidence: Evidence) -> None:
+    """No second training: the histories are those of the stages, the last step their weights."""
+    ours, theirs = comparison.torch_runs, comparison.keras_runs
+    assert evidence.theirs is theirs["float32"]["history"]
+    assert evidence.ours is ours["float32"]["history"]
+    assert evidence.wide is theirs["float64"]["history"]
+    steps = 2  # one batch in each of two epochs
+    assert evidence.growth.steps == list(range(1, steps + 1))
+    for run in (*ours.values(), *theirs.values()):
+        for name, last in run["trace"][-1].items():
+            np.testing.assert_array_equal(last, run["final"][name])
+
+    def apart(one: Any, other: Any) -> float:
+        pairs = ((one["final"][n].astype(float), other["final"][n]) for n in one["final"])
+        return max(np.abs(a - b).max() for a, b in pairs)
+
+    keras = theirs["float32"]
+    assert evidence.growth.between[-1] == apart(ours["float32"], keras)
+    assert evidence.growth.own[-1] == max(
+        apart(theirs["float64"], run) for run in (keras, theirs["edges"])
+    )
+
+
+def test_confusion_counts_what_lies_strictly_above() -> None:
+    """A probability that is the threshold itself is a call of legitimate, as in Keras."""
+    labels, scores = np.array([0, 0, 1, 1, 1]), np.float32([0.1, 0.9, 0.5, 0.6, 0.2])
+    assert list(confusion(labels, scores, 0.5).values()) == [1, 1, 2, 1]
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance (WCAG 2.2)."""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return float(np.dot((0.2126, 0.7152, 0.0722), linear))
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_stands_out_from_what_it_stands_on(theme: str) -> None:
+    """WCAG AA: contrast of 4.5 at least for every colour that text or a curve may have."""
+    css = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+    block = css.split(":root {")[1 if theme == "light" else 2].split("}")[0]
+    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block))
+    for front in ("ink", "muted", "keras", "torch", "agree", "differ"):
+        for back in ("page", "panel", "agree-wash", "differ-wash"):
+            light, dark = sorted((luminance(colours[front]), luminance(colours[back])))[::-1]
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, (front, back)

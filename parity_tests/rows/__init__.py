@@ -1,0 +1,1 @@
+"""Are the rows read and prepared rightly?"""

@@ -1,0 +1,1 @@
+"""Does training agree, step by step and in whole runs?"""

@@ -1,0 +1,33 @@
+"""The compiled epoch touches no byte beyond its arrays."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from parity_tests import ROOT
+from parity_tests.training.all_widths import SIZES, library
+
+pytestmark = [
+    pytest.mark.skipif(
+        shutil.which(os.environ.get("CXX", "c++")) is None, reason="no C++ compiler"
+    ),
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="pages are guarded by Linux"),
+    pytest.mark.xdist_group("all-widths"),
+]
+
+
+def test_not_one_byte_beside_the_arrays_is_touched_whatever_the_width() -> None:
+    """Rows, labels, weights, parameters, moments, streams and sums between guarded pages.
+
+    In a process of its own, which a touch of them ends; what is only read cannot be written.
+    """
+    names = ["_".join(map(str, size)) for size in SIZES]
+    command = [sys.executable, "-m", "parity_tests.training.guard_pages", library()._name, *names]
+    child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert child.returncode == 0, f"ended by {child.returncode} in {child.stdout.split()[-1:]}"
+    assert child.stdout.split() == [*names, "done"]

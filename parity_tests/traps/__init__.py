@@ -1,0 +1,1 @@
+"""What differs between Keras and PyTorch, and by how much?"""

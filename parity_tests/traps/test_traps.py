@@ -1,0 +1,100 @@
+"""The migration reference says what is measured, and points at what is there."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from parity_tests import ROOT
+from parity_tests.project.readme import symbols, table_after
+from parity_tests.traps import __main__ as traps
+from parity_tests.traps.plain_loop import BATCH_SIZE, EPOCHS, SEED, Lab, one_thread
+from parity_tests.traps.trap_table import TRAPS, markdown, measurements
+from parity_tests.traps.traps_model import NotMeasuredHereError
+from torch_impl import fit
+
+
+@pytest.mark.slow
+@pytest.mark.pinned("the reference shows the digits of one torch")
+def test_every_figure_of_the_reference_comes_out(tmp_path: Path) -> None:
+    """The command measures anew; the README shows the same words and digits, row by row."""
+    traps.main(["--json", str(tmp_path / "t.json")])
+    found = json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))["traps"]
+    said = {row["trap"]: row["says"] for row in found}
+    assert table_after("migration-reference") == markdown(said).splitlines()
+    recorded = [row["trap"] for row in found if row["recorded_because"]]
+    assert recorded in ([], ["one process for both"])
+
+
+def test_long_form_tells_how_each_figure_is_measured() -> None:
+    """In the words of the functions that measure."""
+    text = (ROOT / "parity_tests" / "README.md").read_text(encoding="utf-8")
+    assert table_after("measurements", text) == measurements().splitlines()
+
+
+@pytest.mark.parametrize("trap", TRAPS, ids=lambda trap: trap.name)
+def test_a_row_points_at_a_line_and_a_test_that_are_there(trap: traps.Trap) -> None:
+    """The function or class in its file of torch_impl, the test among those that are collected."""
+    path, _, symbol = trap.right.partition("::")
+    there = symbols(ROOT / "torch_impl" / path)
+    assert not symbol or symbol in there
+    path, _, test = trap.proof.partition("::")
+    assert Path(path).name.startswith("test_")
+    assert test.startswith("test_")
+    assert test in symbols(ROOT / "parity_tests" / path)
+
+
+def test_a_method_and_a_test_of_another_file_are_not_there() -> None:
+    """The twin: a name counts in its own file and class alone."""
+    there = symbols(ROOT / "torch_impl" / "keras" / "adam.py")
+    assert "KerasAdam._update" in there
+    assert not {"_update", "KerasAdam._updates", "KerasDropout", "test_adam"} & there
+
+
+@pytest.mark.parametrize("file", ["README.md", "parity_tests/README.md"])
+def test_every_command_and_file_that_a_readme_names_is_there(file: str) -> None:
+    """`python -m NAME` is a module of the checkout; a name with a folder in it is a file."""
+    text = (ROOT / file).read_text(encoding="utf-8")
+    modules = set(re.findall(r"python -m ((?:parity_tests|torch_impl)[\w.]*)", text))
+    assert modules
+    for module in modules:
+        path = ROOT / module.replace(".", "/")
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
+    named = re.findall(r"`((?:torch_impl|parity_tests|keras_ref|data)/[\w./]*\w)", text)
+    for name in named:
+        assert (ROOT / name).exists(), name
+
+
+def test_loop_with_every_part_from_torch_impl_is_fit() -> None:
+    """To the last bit, so that what a figure shows is its one difference alone."""
+    lab = Lab()
+    model = lab.model()
+    with one_thread():
+        fit(
+            model, *lab.train, batch_size=BATCH_SIZE, epochs=EPOCHS, seed=SEED, compiled=False,
+            progress=False, metrics=False,
+        )  # fmt: skip
+        assert len(lab.keras.losses) == EPOCHS
+    for ours, theirs in zip(lab.keras.model.parameters(), model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_what_cannot_be_measured_here_is_recorded_and_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The figure of the other machine stands there with the reason; without one nothing does."""
+
+    def absent(_: Lab) -> dict[str, float]:
+        raise NotMeasuredHereError("triton is not installed")
+
+    (trap,) = [trap for trap in TRAPS if trap.recorded]
+    monkeypatch.setattr(traps, "TRAPS", ())
+    (found,) = traps.measure([trap._replace(measure=absent)]).values()
+    assert found.figures == {"dead": 2, "tries": 2}
+    assert found.recorded_because == "triton is not installed"
+    with pytest.raises(NotMeasuredHereError):
+        traps.measure([trap._replace(measure=absent, recorded=None)])

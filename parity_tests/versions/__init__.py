@@ -1,0 +1,1 @@
+"""Which versions was it run with?"""

@@ -1,0 +1,1 @@
+"""Keras's semantics, one file each."""

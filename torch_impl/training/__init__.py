@@ -1,0 +1,1 @@
+"""Training as Keras's `fit` runs it."""
