@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from parity_tests.files.tensorflow.test_saved_model import KERAS_2
+from parity_tests.files.committed import KERAS_2
 from torch_impl.keras_files.contents import KerasFileError
 
 __all__ = [

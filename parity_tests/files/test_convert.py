@@ -13,8 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from parity_tests import ROOT
-from parity_tests.files.tensorflow.test_saved_model import KERAS_2, bits
-from parity_tests.files.test_keras_files import FOLDER
+from parity_tests.files.committed import FOLDER, KERAS_2, bits
 from torch_impl.__main__ import main
 from torch_impl.keras_files.reading import read_keras
 

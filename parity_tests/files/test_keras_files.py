@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import cache
@@ -15,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from parity_tests.files.tensorflow.test_saved_model import bits, check_bits
+from parity_tests.files.committed import COMMITTED, FOLDER, MANIFESTS, bits, check_bits
 from parity_tests.judge.agreement import within
 from parity_tests.judge.bounds import U32, U64, affine, exactly, relu, sigmoid
 from parity_tests.reference.keras_process import KerasProcess
@@ -31,12 +30,6 @@ from torch_impl import (
 from torch_impl.keras_files.contents import Contents
 from torch_impl.keras_files.reading import read_keras
 
-FOLDER = Path(__file__).parent / "keras_files"
-MANIFESTS = {
-    path.parent.name.removeprefix("keras_"): json.loads(path.read_text())
-    for path in sorted(FOLDER.glob("keras_*/manifest.json"))
-}
-COMMITTED = [(version, name) for version, told in MANIFESTS.items() for name in told["files"]]
 NAMELESS = {"2.12.0", "2.13.1", "2.14.0", "2.15.0", "3.0.5"}  # before Keras 3.6
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from parity_tests.files.test_keras_files import FOLDER
+from parity_tests.files.committed import FOLDER
 from parity_tests.files.test_keras_files_hostile import LEGACY, archive, hdf5, layer
 from torch_impl import KerasFileError, KerasNetwork, load_keras, load_keras_optimizer
 from torch_impl.__main__ import main

@@ -14,8 +14,8 @@ import h5py
 import numpy as np
 import pytest
 
+from parity_tests.files.committed import FOLDER
 from parity_tests.files.hostile import refused
-from parity_tests.files.test_keras_files import FOLDER
 from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.hdf5.reader import read_hdf5
 from torch_impl.keras_files.reading import read_keras

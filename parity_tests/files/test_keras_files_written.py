@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from parity_tests.files.tensorflow.test_saved_model import bits
-from parity_tests.files.test_keras_files import COMMITTED, FOLDER, MANIFESTS
+from parity_tests.files.committed import COMMITTED, FOLDER, MANIFESTS, bits
 from parity_tests.judge.agreement import no_farther, ulp_off, within
 from parity_tests.judge.bounds import exactly, forward
 from parity_tests.reference.keras_process import KerasProcess

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from parity_tests.files.tensorflow.test_saved_model import KERAS_3, bits
+from parity_tests.files.committed import KERAS_3, bits
 from torch_impl import (
     FraudClassifier,
     KerasAdam,

@@ -14,8 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from parity_tests.files.tensorflow.test_saved_model import KERAS_2, KERAS_3, bits
-from parity_tests.files.test_keras_files import FOLDER
+from parity_tests.files.committed import FOLDER, KERAS_2, KERAS_3, bits
 from parity_tests.files.test_keras_files_hostile import archive, hdf5
 from torch_impl.keras.network import Layer, Network
 from torch_impl.keras_files.config import compile_config, model_config

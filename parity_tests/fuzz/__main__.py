@@ -22,13 +22,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from parity_tests import ROOT
+from parity_tests.files.committed import FOLDER
 from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.reading import read_keras
 
 __all__ = ["Outcome", "run"]
 
-FOLDER = ROOT / "parity_tests" / "files" / "keras_files"
 _EXTREMES = (0, 1, 7, 127, 128, 255, 2**16 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1)
 _VALUES: tuple[Any, ...] = (
     None, True, -1, 0, 1, 2**40, 10**30, 0.5, -0.5, 1e308, "", "x", "relu", "../x", [], {}, [[]],

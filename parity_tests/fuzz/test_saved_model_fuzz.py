@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from parity_tests.files.committed import KERAS_3, bits
 from parity_tests.files.hostile import SECONDS, good_saved_model
 from parity_tests.files.tensorflow.bundle_writer import (
     Field,
@@ -22,7 +23,6 @@ from parity_tests.files.tensorflow.bundle_writer import (
     table,
     text_tensor,
 )
-from parity_tests.files.tensorflow.test_saved_model import KERAS_3, bits
 from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.reference.markers import TENSORFLOW_FILES
 from torch_impl.keras_files.contents import Contents, KerasFileError

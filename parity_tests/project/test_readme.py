@@ -12,7 +12,7 @@ from functools import cache
 import pytest
 
 from parity_tests import ROOT
-from parity_tests.files.test_keras_files import MANIFESTS
+from parity_tests.files.committed import MANIFESTS
 from parity_tests.project.readme import README, blocks, symbols, table_after
 
 EXAMPLES = blocks("python")

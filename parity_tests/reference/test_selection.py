@@ -30,7 +30,7 @@ from parity_tests.reference.selection import (
             {"pandas", "hypothesis"},
         ),
         ("rows/test_data_load.py", {"pandas", "hypothesis", "sklearn"}, {"torch", "rich"}),
-        ("report/test_report.py", {"rich", "pandas"}, {"tensorflow", "keras"}),
+        ("program/test_report.py", {"rich", "pandas"}, {"tensorflow", "keras"}),
         ("traps/test_walkthrough.py", {"nbclient"}, {"tensorflow"}),
         ("traps/walkthrough.py", {"nbformat"}, {"nbclient"}),
     ],

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from parity_tests.files.test_keras_files import FOLDER
+from parity_tests.files.committed import FOLDER
 from parity_tests.record.recorded_case import rows_and_labels
 from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.reference.markers import (

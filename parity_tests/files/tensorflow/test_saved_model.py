@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
 
+from parity_tests.files.committed import KERAS_2, KERAS_3, bits, check_bits
 from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.reference.markers import (
     ADAM_IN_CHECKPOINTS,
@@ -21,33 +20,10 @@ from parity_tests.reference.markers import (
     since,
 )
 from torch_impl.keras.network import Layer, Network
-from torch_impl.keras_files.contents import Contents, KerasFileError
+from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.tensorflow.crc32c import crc32c
 from torch_impl.keras_files.tensorflow.saved_model import read_checkpoint, read_saved_model
 from torch_impl.keras_files.tensorflow.tensor_bundle import TensorBundle
-
-KERAS_2 = Path(__file__).parents[1] / "keras_files" / "saved_model_keras_2_15"
-KERAS_3 = KERAS_2.with_name("saved_model_keras_3_15")
-
-
-def bits(tensor: Tensor) -> tuple[str, tuple[int, ...], bytes]:
-    raw = tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-    return str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), raw
-
-
-def check_bits(came: Contents, told: dict[str, Any], optimizer: bool) -> None:
-    """Names in order, dtypes, shapes and bytes are those that Keras told."""
-    groups = {"weights": came.weights}
-    if optimizer:
-        assert came.optimizer is not None, came.notes
-        groups |= {"momentum": came.optimizer.momentum, "velocity": came.optimizer.velocity}
-        assert came.optimizer.iterations == told["iterations"]
-        assert came.optimizer.learning_rate == told["learning_rate"]
-    for group, tensors in groups.items():
-        assert list(tensors) == list(told[group])
-        for name, (dtype, raw) in told[group].items():
-            assert bits(tensors[name]) == (dtype, told["shapes"][name], raw), (group, name)
-
 
 CHAIN = (
     Layer("Dense", "hidden", 3, "relu"),

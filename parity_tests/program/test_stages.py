@@ -19,10 +19,7 @@ import parity_tests.__main__ as command
 from data import Prepared, prepare, synthetic
 from parity_tests.judge.probes import exact_probe
 from parity_tests.judge.sigmoid import SIGMOID_ULP
-from parity_tests.reference import keras_process
-from parity_tests.report.once import Once
-from parity_tests.report.stages import WEIGHT_SETS, Comparison
-from parity_tests.report.test_stage_twins import (
+from parity_tests.program.test_stage_twins import (
     EPOCHS,
     FIT,
     STAGES,
@@ -33,6 +30,9 @@ from parity_tests.report.test_stage_twins import (
     results,
     twin,
 )
+from parity_tests.reference import keras_process
+from parity_tests.report.once import Once
+from parity_tests.report.stages import WEIGHT_SETS, Comparison
 from parity_tests.sides import torch_side
 from parity_tests.sides.training_pair import torch_fits, torch_steps
 from torch_impl import FraudClassifier, KerasDropout, to_keras_weights
