@@ -92,5 +92,5 @@ def reference(session: nox.Session, keras: str, backend: str, version: str) -> N
 
 @nox.session(python=False)
 def table(session: nox.Session) -> None:
-    """What the runs before gave, as `parity_tests/README.md` has it."""
+    """What the runs before gave, as `parity_tests/versions/README.md` has it."""
     session.run(sys.executable, "-m", "parity_tests.versions.matrix", str(TALLIES), external=True)

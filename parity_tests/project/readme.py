@@ -8,9 +8,14 @@ from pathlib import Path
 
 from parity_tests import ROOT
 
-__all__ = ["README", "blocks", "commands", "symbols", "table_after"]
+__all__ = ["PAGES", "README", "TEXT", "blocks", "commands", "symbols", "table_after"]
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "parity_tests").rglob("README.md")))
+}
+README = PAGES["README.md"]
+TEXT = "\n\n".join(PAGES.values())
 
 _A_COMMAND = re.compile(r"(?:\.venv/bin/)?(?:python3?|pip|pytest|pre-commit) ")
 
@@ -20,8 +25,8 @@ def blocks(language: str, text: str = README) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-def commands(text: str = README) -> list[str]:
-    """Every command that a README tells to run, in blocks and in the middle of a sentence.
+def commands(text: str = TEXT) -> list[str]:
+    """Every command that a page tells to run, in blocks and in the middle of a sentence.
 
     Chains are taken apart, comments and the folder `.venv/bin` left out.
     """
@@ -34,7 +39,7 @@ def commands(text: str = README) -> list[str]:
     return list(dict.fromkeys(part.removeprefix(".venv/bin/") for part in parts if part))
 
 
-def table_after(marker: str, text: str = README) -> list[str]:
+def table_after(marker: str, text: str = TEXT) -> list[str]:
     """The lines of the table that follows a comment.
 
     Raises:

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from parity_tests import ROOT
-from parity_tests.project.readme import README, blocks
+from parity_tests.project.readme import TEXT, blocks
 from parity_tests.reference.markers import RANDOM_STREAM, reference
 
-_, _, _SECTION = README.partition("<!-- new-stage -->")
+_, _, _SECTION = TEXT.partition("<!-- new-stage -->")
 (EXAMPLE,) = blocks("diff", _SECTION)
 
 # A spawned child would import this program's file, and torch with it, which the reference

@@ -13,7 +13,7 @@ import pytest
 
 from parity_tests import ROOT
 from parity_tests.files.committed import MANIFESTS
-from parity_tests.project.readme import README, blocks, symbols, table_after
+from parity_tests.project.readme import PAGES, README, TEXT, blocks, symbols, table_after
 
 EXAMPLES = blocks("python")
 
@@ -55,16 +55,14 @@ def test_python_example_runs(number: int) -> None:
     assert fault is None, fault
 
 
-@pytest.mark.parametrize(
-    "test_id", sorted(set(re.findall(r"`(parity_tests/[^`]*::[^`]*)`", README)))
-)
+@pytest.mark.parametrize("test_id", sorted(set(re.findall(r"`(parity_tests/[^`]*::[^`]*)`", TEXT))))
 def test_named_proof_exists(test_id: str) -> None:
     """A row of the migration table without its test proves nothing."""
     path, _, name = test_id.partition("::")
     assert name in symbols(ROOT / path)
 
 
-@pytest.mark.parametrize("file", ["README.md", "parity_tests/README.md"])
+@pytest.mark.parametrize("file", PAGES)
 def test_every_link_leads_somewhere(file: str) -> None:
     """To a file of the checkout, to a heading in it, or to both."""
     here = ROOT / file

@@ -1,4 +1,4 @@
-"""Every command in the README is run: here, on few rows, or by what is named here."""
+"""Every command of the pages is run: here, on few rows, by what is named here, or by hand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 
 import data
 from parity_tests import ROOT
-from parity_tests.project.readme import commands, symbols
+from parity_tests.project.readme import PAGES, commands, symbols
 from parity_tests.reference import keras_process
 from parity_tests.reference.markers import WHOLE_REPORT
 from parity_tests.reference.selection import needed_packages
@@ -60,12 +60,38 @@ ELSEWHERE = {
     'pip install -q -c constraints.txt -e ".[test]"': ".ci/run",
     "python -m pytest -n 2 --dist loadgroup": ".ci/run",
     'pip install -q -c constraints.txt -e ".[keras]"': ".github/workflows/ci.yml",
+    "python -m parity_tests.traps --markdown":
+        "traps/test_traps.py::test_every_figure_of_the_reference_comes_out",
+    "python -m parity_tests.faults":
+        "faults/test_faults.py::test_exit_status_says_whether_every_fault_is_caught",
+    "pytest -m keras": "noxfile.py",
 }  # fmt: skip
+
+# Hours of work each, which end in what the page beside them shows.
+BY_HAND = {
+    "faults": {
+        'pip install -q -c constraints.txt -e ".[mutation]"',
+        "python -m parity_tests.faults.mutants",
+        "python -m parity_tests.faults.mutants 'torch_impl.model.*'",
+    },
+    "versions": {"pip install nox uv", "nox"},
+    "files/keras_files": {
+        "python -m venv v",
+        "v/bin/pip install WHAT_THE_TABLE_SAYS",
+        "v/bin/python parity_tests/files/keras_files/make.py parity_tests/files/keras_files "
+        "OPTIONS_OF_THE_TABLE",
+        "python make_saved_model.py saved_model_keras_2_15",
+        "python -m parity_tests.files.keras_files.make_export",
+    },
+}
 
 
 def test_no_command_of_the_readme_is_left_out() -> None:
     """And none is run that it does not show."""
-    assert sorted(commands()) == sorted([*HERE, *ELSEWHERE])
+    by_hand = set().union(*BY_HAND.values())
+    assert set(commands()) == {*HERE, *ELSEWHERE, *by_hand}
+    for page, own in BY_HAND.items():
+        assert own <= set(commands(PAGES[f"parity_tests/{page}/README.md"]))
 
 
 @pytest.mark.parametrize("place", sorted(set(ELSEWHERE.values())))
@@ -94,7 +120,7 @@ def installed_by(extra: str) -> set[str]:
 _NEVER = {"triton", "jax", "pytest"}
 
 
-@pytest.mark.parametrize("command", [c for c in commands() if re.match(r"python -m (?!pytest)", c)])
+@pytest.mark.parametrize("command", [*HERE, "python -m parity_tests.traps"])
 def test_a_command_needs_what_the_command_before_it_installed(command: str) -> None:
     """The README's first one makes the environment; the tests' comes with theirs."""
     name = command.split()[2]

@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m parity_tests.traps", description=__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON too")
     parser.add_argument(
-        "--markdown", action="store_true", help="print what the two READMEs show of it instead"
+        "--markdown", action="store_true", help="print what its page shows of it instead"
     )
     options = parser.parse_args(arguments)
     if options.json and (fault := fault_of(options.json)):

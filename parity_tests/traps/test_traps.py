@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from parity_tests import ROOT
-from parity_tests.project.readme import symbols, table_after
+from parity_tests.project.readme import PAGES, symbols, table_after
 from parity_tests.traps import __main__ as traps
 from parity_tests.traps.plain_loop import BATCH_SIZE, EPOCHS, SEED, Lab, one_thread
 from parity_tests.traps.trap_table import TRAPS, markdown, measurements
@@ -32,8 +32,7 @@ def test_every_figure_of_the_reference_comes_out(tmp_path: Path) -> None:
 
 def test_long_form_tells_how_each_figure_is_measured() -> None:
     """In the words of the functions that measure."""
-    text = (ROOT / "parity_tests" / "README.md").read_text(encoding="utf-8")
-    assert table_after("measurements", text) == measurements().splitlines()
+    assert table_after("measurements") == measurements().splitlines()
 
 
 @pytest.mark.parametrize("trap", TRAPS, ids=lambda trap: trap.name)
@@ -55,12 +54,11 @@ def test_a_method_and_a_test_of_another_file_are_not_there() -> None:
     assert not {"_update", "KerasAdam._updates", "KerasDropout", "test_adam"} & there
 
 
-@pytest.mark.parametrize("file", ["README.md", "parity_tests/README.md"])
+@pytest.mark.parametrize("file", PAGES)
 def test_every_command_and_file_that_a_readme_names_is_there(file: str) -> None:
     """`python -m NAME` is a module of the checkout; a name with a folder in it is a file."""
-    text = (ROOT / file).read_text(encoding="utf-8")
+    text = PAGES[file]
     modules = set(re.findall(r"python -m ((?:parity_tests|torch_impl)[\w.]*)", text))
-    assert modules
     for module in modules:
         path = ROOT / module.replace(".", "/")
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module

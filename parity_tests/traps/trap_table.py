@@ -1,6 +1,6 @@
 """The migration reference as data: what differs, what it costs, where it is done right.
 
-The README shows these rows as `python -m parity_tests.traps --markdown` prints them.
+The page beside this file shows these rows as `python -m parity_tests.traps --markdown` prints them.
 """
 
 # ruff: noqa: E501 (a row is a row)
@@ -28,7 +28,7 @@ class Trap(NamedTuple):
     measure: Callable[[Lab], Mapping[str, float]]
     """Gives the figures; its docstring says what is done wrong to get them."""
     says: str
-    """What goes wrong, with the figures as they are rounded for the README."""
+    """What goes wrong, with the figures as they are rounded for the page."""
     right: str
     """The file below `torch_impl/`, and what in it does it right."""
     proof: str
@@ -318,7 +318,7 @@ TRAPS = (
 
 
 def markdown(said: Mapping[str, str]) -> str:
-    """The README's table.
+    """The table of the migration reference.
 
     Args:
         said: what goes wrong, by the row's name.
@@ -336,6 +336,6 @@ def markdown(said: Mapping[str, str]) -> str:
 
 
 def measurements() -> str:
-    """How each figure is measured, as `parity_tests/README.md` has it."""
+    """How each figure is measured, as the page beside this file has it."""
     rows = [f"| {trap.name} | {(trap.measure.__doc__ or '').strip()} |\n" for trap in TRAPS]
     return "| what | what is done to measure it |\n|---|---|\n" + "".join(rows)

@@ -1,7 +1,7 @@
 """What differs between versions of Keras: the old where the reference is old, or the new.
 
 Each test asserts what its own reference does; `nox` asks all of them. The rows are in
-`parity_tests/README.md`.
+`parity_tests/versions/README.md`.
 """
 
 from __future__ import annotations

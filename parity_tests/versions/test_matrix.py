@@ -17,7 +17,7 @@ from parity_tests.reference.markers import Reference, unmet
 from parity_tests.versions.matrix import HEAD, main, table
 from parity_tests.versions.pinned import others
 
-README = (ROOT / "parity_tests" / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "parity_tests" / "versions" / "README.md").read_text(encoding="utf-8")
 TALLY: dict[str, Any] = {
     "python": "3.11.7", "torch": "2.13.0",
     "keras": "3.10.0", "backend": "tensorflow", "backend_version": "2.19.1",
