@@ -64,7 +64,7 @@ def suite(session: nox.Session, name: str) -> None:
     _, versions = SUITES[name]
     session.install(*versions, "-e", ".[test]")
     session.run(
-        "python", "-m", "pytest", "-n", "2", "--dist", "loadgroup", tally_of(name), *session.posargs
+        "python", "-m", "pytest", "-n", "2", "--dist", "worksteal", tally_of(name), *session.posargs
     )
 
 
@@ -79,7 +79,7 @@ def reference(session: nox.Session, keras: str, backend: str, version: str) -> N
     distribution = backend + CPU if backend == "tensorflow" else backend
     session.install(f"keras=={keras}", f"{distribution}=={version}")
     session.run(
-        sys.executable, "-m", "pytest", "-m", "keras", "-n", "2", "--dist", "loadgroup",
+        sys.executable, "-m", "pytest", "-m", "keras", "-n", "2", "--dist", "worksteal",
         tally_of(f"keras-{keras}-{backend}-{version}"), *session.posargs,
         env={
             "PARITY_KERAS_PYTHON": shutil.which("python", path=session.bin) or "",

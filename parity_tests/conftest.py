@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from parity_tests.reference import garbage
 from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.reference.markers import reference, unmet
 from parity_tests.reference.recording_file import FOLDER, Recordings, read
@@ -53,11 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before Hypothesis chooses one of the profiles
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuses a device that is not there before anything is collected.
-
-    The main process of pytest-xdist runs no test and loads neither torch nor Hypothesis for it,
-    unless it is asked about them: the workers, who wait for it, start two seconds earlier.
-    """
+    """Refuses a device that is not there before anything is collected."""
     config.stash[_left_out] = LeftOut()
     if pinned.others():  # there a deprecation is other libraries' affair; it is shown
         for kind in ("DeprecationWarning", "PendingDeprecationWarning", "FutureWarning"):
@@ -65,9 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
     workers = 0 if hasattr(config, "workerinput") else len(config.getoption("tx", None) or [])
     if workers:
         _share_cores(workers)
-        garbage.look_again()
-    if not workers or config.getoption("hypothesis_profile", None):
-        _name_profiles()
+    _name_profiles()
     device = config.getoption("--device")
     fault = None if device == "cpu" else device_fault(device)
     if fault:
@@ -145,28 +138,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept
-    if hasattr(config, "workerinput"):
-        from parity_tests.reference.scheduling import (
-            long_files_first,  # where pytest-xdist is installed
-        )
-
-        long_files_first(items)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """For `--dist loadgroup`, in the order in which the workers collected."""
-    if config.getoption("dist") != "loadgroup":
-        return None
-    from parity_tests.reference.scheduling import GroupsAndFiles
-
-    config.option.loadscopereorder = False
-    return GroupsAndFiles(config, log)
-
-
-def pytest_collection_finish() -> None:
-    """All modules are loaded."""
-    garbage.look_again()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -193,11 +164,6 @@ def _fault(config: pytest.Config) -> str | None:
     chosen = options.keyword or options.markexpr or options.maxfail or options.deselect
     whole = config.args_source == pytest.Config.ArgsSource.TESTPATHS and not chosen
     return unasked(asked, whole, config.stash[_left_out].tests)
-
-
-def pytest_unconfigure() -> None:
-    """All tests are done."""
-    garbage.look_no_more()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -39,16 +39,15 @@ CHAINS: dict[str, Chain] = {
     "layer-normalization-without-beta": [
         *DENSE, ("LayerNormalization", [], {"center": False, "epsilon": 0.1}), *END,
     ],
-    "leaky-relu": [*DENSE, ("LeakyReLU", [0.25], {}), *END],
-    "leaky-relu-with-no-float32-slope": [*DENSE, ("LeakyReLU", [0.3], {}), *END],
+    "leaky-relu": [*DENSE, ("LeakyReLU", [0.3], {}), *END],
     "elu": [*DENSE, ("ELU", [0.7], {}), *END],
-    "relu": [*DENSE, ("ReLU", [], {}), *END],
     "prelu": [*DENSE, ("PReLU", [], {}), *END],
     "softmax": [*DENSE, ("Softmax", [], {})],
     "everything": [
         ("BatchNormalization", [], {}), ("Dense", [6], {"use_bias": False}),
         ("LayerNormalization", [], {}), ("LeakyReLU", [0.3], {}), ("BatchNormalization", [], {}),
         ("Dense", [4], {"activation": "tanh"}), ("PReLU", [], {}), ("Dropout", [0.2], {}),
+        ("Dense", [5], {}), ("ELU", [0.7], {}), ("Dense", [4], {}), ("ReLU", [], {}),
         ("BatchNormalization", [], {"scale": False}), *END,
     ],
     "tanh": [("Dense", [4], {"activation": "tanh"}), ("Dense", [2], {})],
@@ -101,13 +100,10 @@ def test_a_file_predicts_what_keras_predicts(
 
 @KERAS_3_FILES
 @pytest.mark.parametrize("ending", [".keras", ".h5", ".weights.h5", ".safetensors"])
-@pytest.mark.parametrize("name", ["everything", "softmax", "elu", "relu"])
-def test_a_written_file_is_the_same_model(
-    name: str, ending: str, keras: KerasProcess, tmp_path: Path
-) -> None:
+def test_a_written_file_is_the_same_model(ending: str, keras: KerasProcess, tmp_path: Path) -> None:
     """Keras opens what it can open and predicts the same bits; we read all of them back."""
     stem = str(tmp_path / "x")
-    theirs = keras.call("family.write", stem, CHAINS[name], X, (".keras", ".json"))
+    theirs = keras.call("family.write", stem, CHAINS["everything"], X, (".keras", ".json"))
     ours = str(tmp_path / f"ours{ending}")
     save_keras(load_keras(f"{stem}.keras"), ours)
     config = f"{stem}.json" if ending == ".weights.h5" else None

@@ -13,8 +13,6 @@ from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.report.stages import WEIGHT_SETS, Comparison
 from parity_tests.sides.torch_side import classifier, forward_stages
 
-pytestmark = pytest.mark.xdist_group("the full size")
-
 STAGES = ("hidden pre-activations", "hidden activations", "logits", "probabilities")
 
 

@@ -85,7 +85,6 @@ def test_report_on_a_csv_agrees_in_table_json_and_page(tmp_path: Path) -> None:
 
 @RANDOM_STREAM
 @pytest.mark.slow
-@pytest.mark.xdist_group("whole reports")  # which ask Keras the same of the same rows
 def test_a_fault_makes_the_report_differ_and_without_a_page_matplotlib_is_not_needed(
     small_csv: Path,
     tmp_path: Path,

@@ -22,7 +22,6 @@ from parity_tests.report.stages import WEIGHT_SETS, Comparison
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("whole reports"),
     RANDOM_STREAM,
     EPOCH_LOSS,
 ]

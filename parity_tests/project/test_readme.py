@@ -45,7 +45,6 @@ def faults_of_examples() -> list[str | None]:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("the readme's examples")
 @pytest.mark.parametrize(
     "number", range(len(EXAMPLES)), ids=[example.split("\n")[-2] for example in EXAMPLES]
 )

@@ -58,7 +58,7 @@ ELSEWHERE = {
     "pre-commit install": "project/test_ci.py::test_each_hook_before_a_commit_mends_what_it_finds",
     "python3 -m venv .venv": ".ci/run",
     'pip install -q -c constraints.txt -e ".[test]"': ".ci/run",
-    "python -m pytest -n 2 --dist loadgroup": ".ci/run",
+    "python -m pytest -n 2 --dist worksteal": ".ci/run",
     'pip install -q -c constraints.txt -e ".[keras]"': ".github/workflows/ci.yml",
     "python -m parity_tests.traps --markdown":
         "traps/test_traps.py::test_every_figure_of_the_reference_comes_out",
@@ -150,7 +150,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("whole reports")
 @pytest.mark.parametrize(
     "command",
     [

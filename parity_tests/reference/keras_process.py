@@ -7,7 +7,6 @@ imports first, so it imports neither.
 
 from __future__ import annotations
 
-import gc
 import importlib
 import logging
 import multiprocessing
@@ -40,11 +39,6 @@ def _prepare_child() -> None:
         sys.path[:] = parents + site.getsitepackages()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    # Two fifths of the time to load: garbage that is none, and what Keras has wrappers for.
-    gc.disable()
-    unused = ("matplotlib", "pandas", "sklearn")
-    for name in unused:
-        sys.modules[name] = None  # type: ignore[assignment]  # an import of it fails
     # Each stage is a model of its own here, which TensorFlow takes for needless retracing.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     # TensorFlow writes banners straight to file descriptor 2 while it loads, whatever its
@@ -63,11 +57,6 @@ def _prepare_child() -> None:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
-    for name in unused:
-        del sys.modules[name]
-    # Keras's `clear_session` collects garbage: 0.17 s over what TensorFlow's modules hold.
-    gc.freeze()
-    gc.enable()
 
 
 def _call_reference(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

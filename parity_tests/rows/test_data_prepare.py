@@ -18,8 +18,6 @@ from parity_tests.judge import bounds
 from parity_tests.judge.agreement import within
 from torch_impl import FeatureTransform
 
-pytestmark = pytest.mark.xdist_group("rows at full size")
-
 
 @pytest.fixture(scope="module")
 def full() -> pd.DataFrame:

@@ -54,7 +54,6 @@ def forker() -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("killed runs")
 @pytest.mark.parametrize("path", ["compiled", "eager"])
 @pytest.mark.parametrize("moment", ["any-time", "any-line-of-saving-and-resuming"])
 def test_a_run_killed_over_and_over_ends_on_the_same_bits(

@@ -36,7 +36,6 @@ pytestmark = [
     pytest.mark.skipif(
         shutil.which(os.environ.get("CXX", "c++")) is None, reason="no C++ compiler"
     ),
-    pytest.mark.xdist_group("all-widths"),
 ]
 
 K1, B1, K2, B2 = NAMES = ("dense/kernel", "dense/bias", "dense_1/kernel", "dense_1/bias")

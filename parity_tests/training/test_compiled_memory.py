@@ -17,7 +17,6 @@ pytestmark = [
         shutil.which(os.environ.get("CXX", "c++")) is None, reason="no C++ compiler"
     ),
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="pages are guarded by Linux"),
-    pytest.mark.xdist_group("all-widths"),
 ]
 
 

@@ -96,7 +96,6 @@ WHOLE_BATCHES = (384, 512)  # divide the 7,680 rows
         pytest.param(
             name,
             marks=[
-                pytest.mark.xdist_group(f"run {name}"),
                 *([STEPS_PER_EPOCH] if "steps_per_epoch" in options else []),
                 *([] if options["batch_size"] in WHOLE_BATCHES else [EPOCH_LOSS]),
             ],

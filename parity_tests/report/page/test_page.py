@@ -21,7 +21,7 @@ from parity_tests.report.sick_model import make_one_weight_wrong
 from parity_tests.report.stages import Comparison
 from parity_tests.report.table import row_texts
 
-pytestmark = [pytest.mark.xdist_group("whole reports"), RANDOM_STREAM]
+pytestmark = RANDOM_STREAM
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 ORIGIN = Origin("python -m parity_tests", {"rows": "3,000", "positives": "150"}, {}, {})

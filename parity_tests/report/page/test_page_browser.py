@@ -29,7 +29,6 @@ BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("the browser"),  # started once for a look, not for a screen
     pytest.mark.skipif(
         BROWSER is None,
         reason=f"no browser is installed (looked for {', '.join(NAMES)}): "
