@@ -113,7 +113,7 @@ def installed_by(extra: str) -> set[str]:
             found = found.union(*map(installed_by, others.split(",")))
         else:
             found.add(re.split("[><=]", name)[0])
-    return {{"scikit-learn": "sklearn"}.get(name, name) for name in found}
+    return {{"scikit-learn": "sklearn"}.get(name, name.replace("-", "_")) for name in found}
 
 
 # Recorded triton says what is not there; JAX is another backend's; what is read in tests alone.

@@ -22,7 +22,16 @@ ALLOWED = {
         "packaging",
     },
     "keras_ref": {"keras", "tensorflow", "jax", "numpy"},
-    "torch_impl": {"torch", "numpy", "safetensors", "filelock", "tqdm", "h5py", "rich"},
+    "torch_impl": {
+        "torch",
+        "numpy",
+        "safetensors",
+        "filelock",
+        "tqdm",
+        "h5py",
+        "google_crc32c",
+        "rich",
+    },
 }
 """Beside the standard library and the room itself."""
 
