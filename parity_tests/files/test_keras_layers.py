@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from torch_impl import KerasAdam, load_keras, load_keras_optimizer, save_keras
+from torch_impl import KerasAdam, evaluate, fit, load_keras, load_keras_optimizer, save_keras
 from torch_impl.keras.activations import activation_module
 from torch_impl.keras.network import WEIGHTS, Layer, Network, trained
 from torch_impl.keras.normalization import KerasBatchNormalization
@@ -113,6 +113,30 @@ def test_batch_normalization_in_numbers() -> None:
     assert layer.running_mean.tolist() == [1.0]
     assert set(layer.state_dict()) == {"weight", "bias", "running_mean", "running_var"}
     assert isinstance(layer, nn.BatchNorm1d)
+
+
+@pytest.mark.parametrize(
+    ("end", "name"),
+    [
+        ([Layer("Activation", "e", activation="tanh")], "tanh"),
+        ([Layer("Softmax", "e"), Layer("Dropout", "d", rate=0.5)], "Softmax"),
+        ([Layer("PReLU", "e"), Layer("Activation", "l")], "PReLU"),
+        ([Layer("Activation", "e", activation="sigmoid")], None),
+        ([Layer("BatchNormalization", "e")], None),
+        ([], None),
+    ],
+    ids=lambda part: str(part) if isinstance(part, str) else None,
+)
+def test_outputs_that_are_no_logits_are_not_trained_on(end: list[Layer], name: str | None) -> None:
+    """The loss of `fit` and `evaluate` would take them for logits with nothing said."""
+    model = KerasNetwork(Network(3, (Layer("Dense", "a", 1), *end)))
+    x, y = torch.randn(8, 3), torch.zeros(8, 1)
+    for call in (lambda: fit(model, x, y, progress=False), lambda: evaluate(model, x, y)):
+        if name is None:
+            call()
+        else:
+            with pytest.raises(ValueError, match=f"the network ends in {name}; the loss is"):
+                call()
 
 
 def test_no_activation_of_another_name_is_made() -> None:

@@ -48,6 +48,7 @@ class KerasNetwork(Unscriptable, nn.Module):
         keras_network: the chain.
         ends_in_sigmoid: whether the last activation is a sigmoid. `forward` leaves it out then
             and gives logits, as `FraudClassifier` does and `fit` wants.
+        last_activation: the last one, by Keras's name or its layer's class; "linear" for none.
     """
 
     def __init__(self, network: Network, dtype: torch.dtype | None = None) -> None:
@@ -61,6 +62,7 @@ class KerasNetwork(Unscriptable, nn.Module):
         if self.ends_in_sigmoid:
             ends[0].pop()
         self.layers = nn.Sequential(*(nn.Sequential(*step) for step in chain))
+        self.last_activation = _last_activation(network)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, units), or what the last layer gives where it is no sigmoid."""
@@ -73,6 +75,15 @@ class KerasNetwork(Unscriptable, nn.Module):
         with inference(self):
             y: Tensor = self(rows)
             return torch.sigmoid(y) if self.ends_in_sigmoid else y
+
+
+def _last_activation(network: Network) -> str:
+    for layer in reversed(network.layers):
+        if layer.activation != "linear":
+            return layer.activation
+        if layer.kind not in ("Activation", "Dropout"):
+            return "linear" if layer.kind in WEIGHTS and layer.kind != "PReLU" else layer.kind
+    return "linear"
 
 
 def module_from(contents: Contents) -> FraudClassifier | KerasNetwork:

@@ -106,6 +106,7 @@ def fit(
         seed = whole("fit: seed", seed, 0, 2**32 - 1)
     if class_weight is not None and sample_weight is not None:
         raise ValueError("fit: class_weight and sample_weight came both; expected one of them")
+    _check_end(model, "fit")
     like = like_of(model)
     rows, labels = table(x, y, like, "fit")
     if len(rows) == 0:
@@ -218,6 +219,7 @@ def evaluate(
         ValueError: shapes do not fit or a label is not 0 or 1.
     """
     batch_size = whole("evaluate: batch_size", batch_size, 1)
+    _check_end(model, "evaluate")
     rows, labels = table(x, y, like_of(model), "evaluate")
     return _evaluate(model, rows, labels, None, batch_size, metrics)
 
@@ -255,6 +257,16 @@ def predict(
         ]
         outputs = torch.cat(parts)
         return torch.sigmoid(outputs) if from_logits else outputs
+
+
+def _check_end(model: nn.Module, where: str) -> None:
+    """Raises ValueError for a network whose outputs are no logits, nor their sigmoid."""
+    end = next((m.last_activation for m in model.modules() if hasattr(m, "last_activation")), None)
+    if end not in (None, "linear", "sigmoid"):
+        raise ValueError(
+            f"{where}: the network ends in {end}; the loss is binary cross-entropy of logits, "
+            "expected a sigmoid at the end, or nothing behind the last layer"
+        )
 
 
 def _ends_in_sigmoid(model: nn.Module) -> bool:
