@@ -158,7 +158,7 @@ TRAPS = (
         training.mean_over_weights,
         "a batch's loss is {least:.2f} to {most:.2f} times Keras's, weights end {weights:.3f} apart",
         "keras/losses.py::mean_loss",
-        "training/test_keras_parts.py::test_weighted_loss_divides_by_rows_and_not_by_weights",
+        "training/test_fit.py::test_one_step_agrees_in_every_gradient_moment_and_weight",
     ),
     Trap(
         "class weights",
@@ -167,7 +167,7 @@ TRAPS = (
         training.positives_weighted_alone,
         "with the ratio of the tutorial's two the loss is {ratio:.2f} times Keras's",
         "keras/losses.py::class_weight_to_sample_weight",
-        "training/test_keras_parts.py::test_class_weight_names_every_class_it_names",
+        "training/test_fit.py::test_one_step_agrees_in_every_gradient_moment_and_weight",
     ),
     Trap(
         "Adam's ε",
@@ -176,7 +176,7 @@ TRAPS = (
         training.torchs_adam,
         "one step at 1e-3 differs by up to {step:.1e}, with ε set to 1e-7 by {same_epsilon:.1e}; weights end {weights:.4f} apart",
         "keras/adam.py::KerasAdam._update",
-        "training/test_keras_parts.py::test_adam_differs_from_torchs_by_its_epsilon",
+        "training/test_fit.py::test_one_step_agrees_in_every_gradient_moment_and_weight",
     ),
     Trap(
         "Adam's β in float64",
