@@ -113,6 +113,20 @@ def test_batch_normalization_in_numbers() -> None:
     assert layer.running_mean.tolist() == [1.0]
     assert set(layer.state_dict()) == {"weight", "bias", "running_mean", "running_var"}
     assert isinstance(layer, nn.BatchNorm1d)
+    assert layer.momentum == 0.25  # the share taken, as PyTorch's is
+
+
+def test_batch_normalization_takes_one_row_and_half_precision() -> None:
+    """The last batch of an epoch may be one row, which is its own mean; halves are summed wider."""
+    layer = KerasBatchNormalization(2)
+    with torch.no_grad():
+        layer.bias.copy_(torch.tensor([3.0, -5.0]))
+    assert layer(torch.tensor([[7.0, 9.0]])).tolist() == [[3.0, -5.0]]
+    assert layer.running_var.isfinite().all()
+    narrow = KerasBatchNormalization(1, epsilon=0.0, dtype=torch.float16)
+    x = torch.tensor([[300.0], [100.0]], dtype=torch.float16)  # whose squares are no float16
+    assert narrow(x).tolist() == [[1.0], [-1.0]]
+    assert narrow(x).dtype == torch.float16
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 __all__ = ["KerasBatchNormalization"]
 
 
 class KerasBatchNormalization(nn.BatchNorm1d):
     """Normalises each feature by the batch in training, by the moving statistics otherwise.
+
+    What `print` shows as `momentum` is the share that is taken, as in PyTorch.
 
     Args:
         num_features: C, the size of the last axis.
@@ -50,17 +51,23 @@ class KerasBatchNormalization(nn.BatchNorm1d):
                 self.register_parameter(name, None)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(…, C) of any rank; in training the moving statistics change."""
-        rows = x.reshape(-1, x.shape[-1])
+        """(…, C) of any rank; in training the moving statistics change.
+
+        Computed as TensorFlow's `batch_normalization` does, in float32 at least; unlike PyTorch's
+        it takes a batch of one row.
+        """
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
         mean, variance = self.running_mean, self.running_var
+        assert mean is not None
+        assert variance is not None
         if self.training:
+            took, taken = torch.var_mean(wide.reshape(-1, x.shape[-1]), 0, correction=0)
             with torch.no_grad():
-                took = torch.var_mean(rows, 0, correction=0)
-                for moving, taken in ((variance, took[0]), (mean, took[1])):
-                    assert moving is not None
-                    moving.mul_(self.keras_momentum).add_(taken * (1 - self.keras_momentum))
-            mean = variance = None
-        y = functional.batch_norm(
-            rows, mean, variance, self.weight, self.bias, self.training, 0.0, self.eps
-        )
-        return y.reshape(x.shape)
+                for moving, new in ((variance, took), (mean, taken)):
+                    moving.mul_(self.keras_momentum).add_(new * (1 - self.keras_momentum))
+            mean, variance = taken, took
+        inverse = torch.rsqrt(variance + self.eps)
+        if self.weight is not None:
+            inverse = inverse * self.weight
+        shift = -mean * inverse if self.bias is None else self.bias - mean * inverse
+        return (wide * inverse + shift).to(x.dtype)
