@@ -18,7 +18,11 @@ Chain = list[tuple[str, list[Any], dict[str, Any]]]
 
 
 def write(
-    stem: str, chain: Chain, features: np.ndarray, endings: tuple[str, ...]
+    stem: str,
+    chain: Chain,
+    features: np.ndarray,
+    endings: tuple[str, ...],
+    functional: bool = False,
 ) -> dict[str, Any]:
     """Saves a chain with random weights, and what it predicts.
 
@@ -27,14 +31,15 @@ def write(
         chain: its layers.
         features: (N, F), float32.
         endings: of the files; `.json` is the architecture, "" a SavedModel of `export`.
+        functional: whether the model is, and its layers are made from the last to the first.
 
     Returns:
         `float32` and `float64`, predictions of the same weights in both; `weights`, as
         `layer/weight` to array.
     """
     model, wide = (
-        _made(chain, features.shape[1], "float32"),
-        _made(chain, features.shape[1], "float64"),
+        _made(chain, features.shape[1], "float32", functional),
+        _made(chain, features.shape[1], "float64", functional),
     )
     wide.set_weights([value.astype("float64") for value in model.get_weights()])
     for ending in endings:
@@ -91,18 +96,38 @@ def train(
     return found
 
 
-def _made(chain: Chain, width: int, dtype: str) -> keras.Sequential:
+def _made(chain: Chain, width: int, dtype: str, functional: bool) -> keras.Model:
     keras.backend.clear_session()
+    step = -1 if functional else 1
     layers = [
-        getattr(keras.layers, kind)(*args, **{**more, "dtype": dtype}) for kind, args, more in chain
-    ]
-    model = keras.Sequential([keras.Input((width,)), *layers])
+        getattr(keras.layers, kind)(*args, **_objects({**more, "dtype": dtype}))
+        for kind, args, more in chain[::step]
+    ][::step]
+    inputs = keras.Input((width,))
+    if functional:
+        outputs = inputs
+        for layer in layers:
+            outputs = layer(outputs)
+        model = keras.Model(inputs, outputs)
+    else:
+        model = keras.Sequential([inputs, *layers])
     rng = np.random.default_rng(3)
     model.set_weights([
         rng.uniform(0.5, 2.0, value.shape) if "variance" in name else rng.normal(size=value.shape)
         for name, value in zip(_weights(model), model.get_weights(), strict=True)
     ])  # fmt: skip
     return model
+
+
+def _objects(options: dict[str, Any]) -> dict[str, Any]:
+    """Options, with a layer object where an activation is called by a layer's class."""
+    name = options.get("activation")
+    made = (
+        getattr(keras.layers, name)(dtype=options["dtype"])
+        if name and hasattr(keras.layers, name)
+        else name
+    )
+    return {**options, "activation": made} if name else options
 
 
 def _weights(model: keras.Model) -> dict[str, np.ndarray]:

@@ -294,7 +294,26 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "relu-with-a-top": (
         sequential(source(), row("ReLU", name="r", max_value=6)),
-        f"'r' has max_value, which is not supported; {SUPPORTED}",
+        f"'r' has a max_value, negative_slope or threshold: not supported; {SUPPORTED}",
+    ),
+    "relu-with-a-top-of-0": (
+        sequential(source(), row("ReLU", name="r", max_value=0.0)),
+        f"'r' has a max_value, negative_slope or threshold: not supported; {SUPPORTED}",
+    ),
+    "activation-of-a-class-of-ones-own": (
+        sequential(source(), row("Activation", name="x", activation={
+            "module": None, "class_name": "ReLU", "config": {}, "registered_name": "ReLU",
+        })),
+        "'x' has the activation \"{'module': None, 'class_name': 'ReLU', 'config': {}, "
+        f"'registered_name': 'ReLU'}}\"; {SUPPORTED}",
+    ),
+    "activation-of-a-function-of-ones-own": (
+        sequential(source(), row("Activation", name="x", activation={
+            "module": "builtins", "class_name": "function", "config": "swish",
+            "registered_name": "function",
+        })),
+        "'x' has the activation \"{'module': 'builtins', 'class_name': 'function', 'config': "
+        f"'swish', 'registered_\"; {SUPPORTED}",
     ),
     "prelu-of-shared-axes": (
         sequential(source(), row("PReLU", name="r", shared_axes=[1])),

@@ -98,6 +98,25 @@ def test_a_file_predicts_what_keras_predicts(
         agreed(model, theirs, ending)
 
 
+TWINS: Chain = [
+    ("Dense", [5], {"activation": "ReLU"}), ("BatchNormalization", [], {}),
+    ("Dense", [5], {"activation": "tanh"}), ("BatchNormalization", [], {}), ("Softmax", [], {}),
+]  # fmt: skip
+"""Pairs of equal shapes, which nothing but their order, or names, tells apart."""
+
+
+def test_a_functional_model_is_read_whatever_its_layers_are_called(
+    keras: KerasProcess, tmp_path: Path
+) -> None:
+    """Layers made from the last to the first, whose names run backwards; one has an object."""
+    stem = str(tmp_path / "x")
+    endings = (".keras", ".h5", ".weights.h5", ".json")
+    theirs = keras.call("family.write", stem, TWINS, X, endings, functional=True)
+    for ending in (".keras", ".h5", ".weights.h5"):
+        config = f"{stem}.json" if ending == ".weights.h5" else None
+        agreed(load_keras(stem + ending, config=config), theirs, ending)
+
+
 @KERAS_3_FILES
 @pytest.mark.parametrize("ending", [".keras", ".h5", ".weights.h5", ".safetensors"])
 def test_a_written_file_is_the_same_model(ending: str, keras: KerasProcess, tmp_path: Path) -> None:

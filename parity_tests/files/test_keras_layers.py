@@ -22,6 +22,7 @@ from torch_impl.keras_files.config import model_config, network_of
 from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.layers import KINDS, kind_of, snake_case
 from torch_impl.keras_files.modules import KerasNetwork, contents_of
+from torch_impl.keras_files.reading import read_keras
 
 LAYERS = (
     Layer("BatchNormalization", "n", epsilon=0.5, momentum=0.75, center=False),
@@ -134,6 +135,7 @@ def test_batch_normalization_takes_one_row_and_half_precision() -> None:
     [
         ([Layer("Activation", "e", activation="tanh")], "tanh"),
         ([Layer("Softmax", "e"), Layer("Dropout", "d", rate=0.5)], "Softmax"),
+        ([Layer("Activation", "e", activation="sigmoid"), Layer("Dropout", "d")], "sigmoid"),
         ([Layer("PReLU", "e"), Layer("Activation", "l")], "PReLU"),
         ([Layer("Activation", "e", activation="sigmoid")], None),
         ([Layer("BatchNormalization", "e")], None),
@@ -175,13 +177,65 @@ def test_a_file_of_every_kind_comes_back_whole(ending: str, tmp_path: Path) -> N
     ours, theirs = contents_of(model), contents_of(again)
     assert list(theirs.weights) == list(NETWORK.weight_shapes())
     assert all(torch.equal(theirs.weights[name], ours.weights[name]) for name in ours.weights)
-    if config is not None:
-        return  # Adam's is then told by load_keras_optimizer to be of other weights
     resumed = load_keras_optimizer(path, again)
     for ours_p, theirs_p in zip(model.parameters(), again.parameters(), strict=True):
         for name in ("momentum", "velocity"):
             mine, other = optimizer.state_of(ours_p)[name], resumed.state_of(theirs_p)[name]
             assert torch.equal(mine, other)
+
+
+def test_moments_of_layers_of_unlike_kinds_are_not_guessed(tmp_path: Path) -> None:
+    """A file of weights alone has their order from the network, or not at all."""
+    model = KerasNetwork(Network(2, (Layer("BatchNormalization", "n"), Layer("Dense", "a", 2))))
+    path = tmp_path / "x.weights.h5"
+    save_keras(model, path, KerasAdam(model.parameters()))
+    assert read_keras(path).optimizer is None
+    assert "does not say in which order its layers" in read_keras(path).optimizer_notes[0]
+    assert read_keras(path, model.keras_network).optimizer is not None
+
+
+@pytest.mark.parametrize(("center", "scale"), [(False, False), (False, True), (True, False)])
+def test_a_layer_normalization_has_the_weights_that_it_says(center: bool, scale: bool) -> None:
+    """And allocates none that it has not, which a file would pay nothing for."""
+    layer = Layer("LayerNormalization", "n", center=center, scale=scale)
+    model = KerasNetwork(Network(3, (layer,)))
+    kept = {"gamma": scale, "beta": center}
+    assert list(contents_of(model).weights) == [
+        f"n/{name}" for name, is_there in kept.items() if is_there
+    ]
+    x = torch.tensor([[1.0, 2.0, 6.0]], dtype=torch.float64)
+    expected = (x - 3) / (torch.tensor(14 / 3, dtype=torch.float64) + 1e-3).sqrt()
+    assert torch.equal(model.double()(x).sign(), expected.sign())
+    assert float((model(x) - expected).detach().abs().max()) < torch.finfo(torch.float64).eps * 4
+
+
+def test_a_normalization_goes_on_from_a_checkpoint_and_takes_plain_dicts(tmp_path: Path) -> None:
+    """PyTorch's own would ask for a count of batches that Keras has not."""
+    layers = (
+        Layer("Dense", "a", 4, "relu"),
+        Layer("BatchNormalization", "n"),
+        Layer("Dense", "b", 1),
+    )
+    torch.manual_seed(1)
+    start = KerasNetwork(Network(3, layers)).state_dict()
+    x, y = torch.randn(33, 3), (torch.rand(33, 1) > 0.5).float()  # a last batch of one row
+
+    def run(epochs: int, checkpoint: Path | None) -> dict[str, torch.Tensor]:
+        model = KerasNetwork(Network(3, layers))
+        model.load_state_dict(dict(start))
+        fit(model, x, y, epochs=epochs, seed=1, progress=False, checkpoint=checkpoint)
+        return model.state_dict()
+
+    whole = run(3, None)
+    run(1, tmp_path / "c.safetensors")
+    resumed = run(3, tmp_path / "c.safetensors")
+    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+    theirs = nn.BatchNorm1d(4).state_dict()
+    layer = KerasBatchNormalization(4)
+    layer.load_state_dict(theirs)
+    layer.running_mean.fill_(7)
+    layer.reset_parameters()
+    assert (layer.running_mean.tolist(), layer.running_var.tolist()) == ([0.0] * 4, [1.0] * 4)
 
 
 def test_weights_alone_of_a_normalization_ask_for_the_architecture(tmp_path: Path) -> None:

@@ -36,6 +36,10 @@ def binary_crossentropy_from_logits(logits: Tensor, labels: Tensor) -> Tensor:
     Returns:
         (N, 1).
     """
+    if logits.shape != labels.shape:
+        raise ValueError(
+            f"logits came as {(*logits.shape,)}, labels as {(*labels.shape,)}; expected (N, 1)"
+        )
     losses: Tensor = _CrossEntropyFromLogits.apply(logits, labels)  # type: ignore[no-untyped-call]
     return losses
 

@@ -12,6 +12,8 @@ numbers and one meaning:
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -49,6 +51,17 @@ class KerasBatchNormalization(nn.BatchNorm1d):
         for name, kept in (("bias", center), ("weight", scale)):
             if not kept:
                 self.register_parameter(name, None)
+
+    def reset_running_stats(self) -> None:
+        """Mean 0 and variance 1."""
+        if self.running_mean is not None and self.running_var is not None:
+            self.running_mean.zero_()
+            self.running_var.fill_(1)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        # PyTorch's would ask for a count of batches, which Keras has not; its own dicts have one.
+        state_dict.pop(f"{prefix}num_batches_tracked", None)
+        nn.Module._load_from_state_dict(self, state_dict, prefix, *others)
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, C) of any rank; in training the moving statistics change.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from typing import Any
@@ -16,6 +17,7 @@ from torch_impl.keras_files.modules import (
     adam_for,
     contents_of,
     module_from,
+    network_of_module,
     with_config,
     with_network,
 )
@@ -106,7 +108,11 @@ def load_keras_optimizer(
     Raises:
         KerasFileError: as for `load_keras`, or the file holds no Adam of this model.
     """
-    contents = read_keras(path)
+    own = network_of_module(model)
+    contents = read_keras(path, own)
+    if contents.optimizer is not None and contents.network is None:
+        with contextlib.suppress(KerasFileError):  # told below, with both sides
+            contents = with_config(contents, own, (), str(path))
     if contents.optimizer is None:
         why = "; ".join(contents.optimizer_notes)
         raise KerasFileError(f"{path}: holds no Adam{f' ({why})' if why else ''}")

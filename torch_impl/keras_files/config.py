@@ -61,6 +61,11 @@ def adam_of(row: Any, where: str) -> tuple[dict[str, float] | None, tuple[str, .
     kind = str(row.get("class_name")).removeprefix("Custom>")
     if kind.lower() != "adam":
         return None, (f"its optimizer is {kind[:80]}; only Adam's state is read",)
+    notes = tuple(
+        f"its Adam has {option}={str(config[option])[:40]}, which is not carried over"
+        for option in ("clipnorm", "clipvalue", "global_clipnorm")
+        if config.get(option) is not None
+    )
     for option in ("amsgrad", "weight_decay", "use_ema", "decay"):
         if config.get(option):
             return None, (f"its Adam has {option}, which is not supported: its state is not read",)
@@ -73,7 +78,7 @@ def adam_of(row: Any, where: str) -> tuple[dict[str, float] | None, tuple[str, .
             if fault := adam_fault(name, value):
                 raise KerasFileError(f"{where}: {fault}")
             numbers[name] = float(value)
-    return numbers, ()
+    return numbers, notes
 
 
 def adam_fault(name: str, value: Any) -> str | None:
@@ -254,11 +259,17 @@ def _casts_for(row: dict[str, Any], following: dict[str, Any] | None) -> bool:
 def _source(inbound: Any) -> str | None:
     """The one layer in `[[["name", 0, 0, {}]]]`, or in what Keras 3 writes instead."""
     match inbound:
-        case [[[str(name), 0, 0, *_]]] | [[str(name), 0, 0]]:
+        case [[str(name), 0, 0]] | [[[str(name), 0, 0]]]:
             return name
+        case [[[str(name), 0, 0, dict(kwargs)]]]:  # Keras 2, where a mode that is given stays
+            return name if all(value is None for value in kwargs.values()) else None
         case [{"args": [{"class_name": "__keras_tensor__", "config": dict(tensor)}], **more}]:
-            # The mode of the model as it was built; Dropout has it.
-            if more.get("kwargs") in ({}, {"training": False}, {"training": None}):
+            # The mode of the model as it was built, which `fit` overrides.
+            options = more.get("kwargs")
+            if isinstance(options, dict) and all(
+                value is None or (option, value) == ("training", False)
+                for option, value in options.items()
+            ):
                 match tensor.get("keras_history"):
                     case [str(name), 0, 0]:
                         return name

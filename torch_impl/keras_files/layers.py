@@ -119,9 +119,9 @@ def _elu(name: str, config: Config) -> Layer:
 
 
 def _relu(name: str, config: Config) -> Layer:
-    for option in ("max_value", "negative_slope", "threshold"):
-        if config.get(option):
-            raise ValueError(f"{name!r} has {option}, which is not supported")
+    slopes = [_number(name, config, option, 0.0, 1e9) for option in ("negative_slope", "threshold")]
+    if any(slopes) or config.get("max_value") is not None:
+        raise ValueError(f"{name!r} has a max_value, negative_slope or threshold: not supported")
     return Layer("ReLU", name)
 
 
@@ -149,6 +149,8 @@ _SAME: dict[str | None, str] = {None: "linear", "swish": "silu", "hard_swish": "
 
 def _activation_name(told: Any) -> Any:
     """The name of an activation that is one, a function, or a layer object without options."""
+    if isinstance(told, dict) and told.get("registered_name") is not None:
+        return str(told)  # a class or function that is not Keras's, of whatever name
     match told:
         case None | str():
             return told
@@ -165,10 +167,11 @@ def _activation_name(told: Any) -> Any:
     return str(told)
 
 
-def _affine(module: nn.Module, layer: Layer) -> nn.Module:
-    for name, kept in (("bias", layer.center), ("weight", layer.scale)):
-        if not kept:
-            module.register_parameter(name, None)
+def _layer_norm(layer: Layer, width: int, dtype: torch.dtype | None) -> nn.Module:
+    affine = layer.center or layer.scale  # nothing is allocated for weights that there are not
+    module = nn.LayerNorm(width, layer.epsilon, affine, layer.center, dtype=dtype)
+    if not layer.scale:
+        module.register_parameter("weight", None)
     return module
 
 
@@ -210,9 +213,7 @@ KINDS: dict[str, Kind] = {
     "LayerNormalization": Kind(
         _normalization("LayerNormalization"),
         lambda layer: {**_normalized(layer), "rms_scaling": False},
-        lambda layer, width, dtype: _affine(
-            nn.LayerNorm(width, layer.epsilon, dtype=dtype), layer
-        ),
+        _layer_norm,
         ("weight", "bias"),
     ),
     "ReLU": Kind(_relu, lambda _: {}, lambda *_: nn.ReLU()),

@@ -136,6 +136,10 @@ def _read_archive(archive: Archive, where: str) -> Contents:
 
 def _read_weights(root: Group, where: str, like: Network | None) -> Contents:
     weights = named_weights(layer_groups(root, where), None, where, like)
+    kinds = {kind_of(own) for own in by_layer(weights).values()}
+    if like is None and len(kinds) > 1 and optimizer_tensors(root, where):
+        note = "it does not say in which order its layers, and their Adam's moments, stand"
+        return Contents(weights, None, None, ".weights.h5", None, optimizer_notes=(note,))
     optimizer, notes = _adam(root, weights, None, where)
     return Contents(weights, None, optimizer, ".weights.h5", None, optimizer_notes=notes)
 

@@ -261,12 +261,14 @@ def predict(
 
 def _check_end(model: nn.Module, where: str) -> None:
     """Raises ValueError for a network whose outputs are no logits, nor their sigmoid."""
-    end = next((m.last_activation for m in model.modules() if hasattr(m, "last_activation")), None)
-    if end not in (None, "linear", "sigmoid"):
-        raise ValueError(
-            f"{where}: the network ends in {end}; the loss is binary cross-entropy of logits, "
-            "expected a sigmoid at the end, or nothing behind the last layer"
-        )
+    for part in model.modules():
+        end = getattr(part, "last_activation", "linear")
+        # Behind a sigmoid may stand a Dropout, which leaves it where it is.
+        if end != "linear" and not (end == "sigmoid" and getattr(part, "ends_in_sigmoid", False)):
+            raise ValueError(
+                f"{where}: the network ends in {end}; the loss is binary cross-entropy of logits, "
+                "expected a sigmoid at the very end, or nothing behind the last layer"
+            )
 
 
 def _ends_in_sigmoid(model: nn.Module) -> bool:

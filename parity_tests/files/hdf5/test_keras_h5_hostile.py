@@ -145,8 +145,11 @@ def test_each_kind_of_layer_is_counted_by_itself() -> None:
     assert list(came) == ["n/beta", "n/moving_mean", "n/moving_variance", "a/kernel", "a/bias"]
     assert came["n/moving_mean"] is B
     came = named_weights(rows, None, "file", network)
-    names = ["beta", "moving_mean", "moving_variance"]
-    assert list(came)[2:] == [f"batch_normalization/{name}" for name in names]
+    # What the file does not name is the network's, in the network's order.
+    assert list(came) == ["n/beta", "n/moving_mean", "n/moving_variance", "a/kernel", "a/bias"]
+    named = [("Dense", "x", [W, B]), ("BatchNormalization", "y", [V, B, W])]
+    came = named_weights(named, None, "file", network)
+    assert list(came) == ["y/beta", "y/moving_mean", "y/moving_variance", "x/kernel", "x/bias"]
     whole = "expected gamma, beta, moving_mean, moving_variance"
     refused(
         lambda: named_weights(rows, None, "file"),

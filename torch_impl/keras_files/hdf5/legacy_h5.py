@@ -5,6 +5,7 @@ Source: keras/src/legacy/saving/legacy_h5_format.py.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from torch import Tensor
@@ -121,6 +122,6 @@ def _names(group: Group, attribute: str, where: str) -> list[str]:
     for part in parts:  # None: an empty list, which h5py writes as numbers
         names += part if isinstance(part, list) else []
     if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(name for name, count in Counter(names).items() if count > 1)
         raise KerasFileError(f"{where}: {attribute} has {twice[:80]!r} twice")
     return names

@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from torch_impl.keras.network import WEIGHTS, Network, trained
-from torch_impl.keras_files.contents import AdamState, KerasFileError
+from torch_impl.keras_files.contents import AdamState, KerasFileError, by_layer
 from torch_impl.keras_files.hdf5.reader import Dataset, Group
-from torch_impl.keras_files.layers import KINDS, SUPPORTED, snake_case
+from torch_impl.keras_files.layers import KINDS, SUPPORTED, kind_of, snake_case
 
 __all__ = ["adam_from", "is_adam", "layer_groups", "named_weights", "optimizer_tensors"]
 
@@ -47,7 +47,10 @@ def layer_groups(root: Group, where: str) -> list[LayerGroup]:
             if tensors:
                 raise KerasFileError(f"{where}: {name} has weights; expected none")
             continue
-        more = sorted(set(group.members) - {"vars"})
+        # An activation that is a layer object is a group of its own, without weights.
+        inner = group.members.get("activation")
+        bare = isinstance(inner, Group) and not _numbered(inner, f"{where}: {name}/activation")
+        more = sorted(set(group.members) - {"vars", *(["activation"] if bare else [])})
         if more:
             raise KerasFileError(f"{where}: {name} holds {more[0][:80]!r} too; {SUPPORTED}")
         own = group.members["vars"].attrs.get("name") if "vars" in group.members else None
@@ -87,9 +90,10 @@ def named_weights(
         own = [group for group in groups if group[0] == kind]
         if network is None:
             stem = snake_case(kind)
-            defaults = [stem, *(f"{stem}_{place}" for place in range(1, len(own)))]
-            told = () if like is None else like.layers
-            weights = [tuple(layer.weight_shapes(1)) for layer in told if layer.kind == kind]
+            told = () if like is None else [la for la in like.layers if la.kind == kind]
+            defaults = [layer.name for layer in told]
+            defaults += [f"{stem}_{i}" if i else stem for i in range(len(told), len(own))]
+            weights = [tuple(layer.weight_shapes(1)) for layer in told]
             weights += [WEIGHTS[kind]] * (len(own) - len(weights))
         else:
             layers = [layer for layer in network.layers if layer.kind == kind]
@@ -110,9 +114,24 @@ def named_weights(
                     f"name stands twice; expected {', '.join(kinds)}"
                 )
             found |= {f"{name}/{w}": t for w, t in zip(kinds, tensors, strict=False)}
+    if like is not None and network is None:
+        return _in_order_of(like, found)
     if network is None:
         return found
     return {name: found[name] for name in network.weight_shapes() if name in found}
+
+
+def _in_order_of(like: Network, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The layers' weights as a network has its layers, of whatever names: by place in each kind."""
+    layers = by_layer(found)
+    waiting = {kind: [n for n, own in layers.items() if kind_of(own) == kind] for kind in WEIGHTS}
+    order = [
+        waiting[layer.kind].pop(0)
+        for layer in like.layers
+        if waiting.get(layer.kind) and layer.weight_shapes(1)
+    ]
+    order += [name for names in waiting.values() for name in names]
+    return {f"{name}/{weight}": t for name in order for weight, t in layers[name].items()}
 
 
 def optimizer_tensors(root: Group, where: str) -> list[Tensor]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from torch_impl.keras.network import trained
 from torch_impl.keras_files.config import adam_fault
 from torch_impl.keras_files.contents import AdamState, KerasFileError
 from torch_impl.keras_files.hdf5.weights_h5 import is_adam
@@ -49,7 +50,7 @@ def read_adam(
         return None, [f"its optimizer {name[:80]!r} has made no step or is not Adam: not read"]
     if not is_adam(name):
         return None, [f"its optimizer is called {name[:80]!r}; only Adam's state is read"]
-    if untrained := [weight for weight in weights if weight not in momentum]:
+    if untrained := [weight for weight in trained(weights) if weight not in momentum]:
         return None, [f"its Adam does not train {_some(untrained)}: not read"]
     children = graph.nodes[optimizer].children
     if (config or {}).get("amsgrad") or graph.items(children.get("_velocity_hats")):
@@ -93,8 +94,8 @@ def read_adam(
     state = AdamState(
         iterations=iterations,
         learning_rate=float(learning_rate),
-        momentum=_tensors(graph, bundle, momentum),
-        velocity=_tensors(graph, bundle, velocity),
+        momentum=_tensors(graph, bundle, {n: momentum[n] for n in trained(weights)}),
+        velocity=_tensors(graph, bundle, {n: velocity[n] for n in trained(weights)}),
         **rest,
     )
     return state, notes
