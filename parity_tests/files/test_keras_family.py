@@ -11,7 +11,12 @@ import torch
 
 from parity_tests.judge.agreement import no_farther, ulp_off
 from parity_tests.reference.keras_process import KerasProcess
-from parity_tests.reference.markers import KERAS_3_FILES, OF_TODAY, RANDOM_STREAM
+from parity_tests.reference.markers import (
+    FLOAT64_OF_TENSORFLOW,
+    KERAS_3_FILES,
+    OF_TODAY,
+    RANDOM_STREAM,
+)
 from torch_impl import fit, load_keras, predict, save_keras
 from torch_impl.keras.activations import ACTIVATIONS, activation_module
 from torch_impl.keras_files.modules import contents_of
@@ -80,6 +85,7 @@ def test_each_activation_is_keras_of_its_name(keras: KerasProcess) -> None:
         assert result.agree, (name, result.detail)
 
 
+@FLOAT64_OF_TENSORFLOW
 @pytest.mark.parametrize("name", CHAINS)
 def test_a_file_predicts_what_keras_predicts(
     name: str, keras: KerasProcess, tmp_path: Path
@@ -105,6 +111,7 @@ TWINS: Chain = [
 """Pairs of equal shapes, which nothing but their order, or names, tells apart."""
 
 
+@FLOAT64_OF_TENSORFLOW
 def test_a_functional_model_is_read_whatever_its_layers_are_called(
     keras: KerasProcess, tmp_path: Path
 ) -> None:
@@ -117,6 +124,7 @@ def test_a_functional_model_is_read_whatever_its_layers_are_called(
         agreed(load_keras(stem + ending, config=config), theirs, ending)
 
 
+@FLOAT64_OF_TENSORFLOW
 @KERAS_3_FILES
 @pytest.mark.parametrize("ending", [".keras", ".h5", ".weights.h5", ".safetensors"])
 def test_a_written_file_is_the_same_model(ending: str, keras: KerasProcess, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "EPOCH_LOSS",
     "EXPORT_DTYPE",
     "FLOAT64",
+    "FLOAT64_OF_TENSORFLOW",
     "KERAS_3_FILES",
     "LOGITS",
     "NARROW_COMPARISON",
@@ -83,6 +84,9 @@ NARROW_COMPARISON = pytest.mark.reference(
 LOGITS = pytest.mark.reference(
     "cross-entropy after a sigmoid layer is taken from the logits on TensorFlow alone",
     backend="tensorflow",
+)
+FLOAT64_OF_TENSORFLOW = pytest.mark.reference(
+    "which numbers of a layer are float32 in float64 too is TensorFlow's", backend="tensorflow"
 )
 FLOAT64 = pytest.mark.reference("JAX holds no float64", backend=("tensorflow", "torch"))
 OF_TODAY = pytest.mark.reference(
