@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from parity_tests.files import hostile
 from torch_impl.keras.network import Layer, Network
 from torch_impl.keras_files.config import SUPPORTED
 from torch_impl.keras_files.contents import AdamState, KerasFileError
@@ -470,3 +471,13 @@ def test_a_legacy_file_that_contradicts_itself_is_refused(case: str) -> None:
     """Config, lists of names and groups have to agree."""
     tree, message = LEGACY[case]
     refused(lambda: read_legacy_h5(grown(tree), "file"), message)
+
+
+def test_a_name_that_stands_twice_among_very_many_is_found_in_time() -> None:
+    """Counted once, not once for each of them."""
+    names = [f"{number:x}" for number in range(200_000)]
+    root = grown({"@layer_names": [*names, "0"]})
+    hostile.refused(lambda: read_legacy_h5(root, "file"), "layer_names has '0' twice")
+    names[-1] = names[-2]
+    root = grown({"@layer_names": names})
+    hostile.refused(lambda: read_legacy_h5(root, "file"), "layer_names has '30d3e' twice")
