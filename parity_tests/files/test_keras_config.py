@@ -117,7 +117,9 @@ def test_a_functional_model_is_followed_from_its_input(kind: str) -> None:
         [{"args": [tensor], "kwargs": {}}],
         [{"args": [tensor], "kwargs": {"training": False}}],
         [{"args": [tensor], "kwargs": {"training": None}}],
+        [{"args": [tensor], "kwargs": {"training": False, "mask": None}}],
         [[["d", 0, 0]]],
+        [[["d", 0, 0, {"training": None}]]],
     ]
     for edge in edges:
         rows = dense("b", edge), row("Dropout", "a", name="d", rate=0.5), dense("a", "x"), source()
@@ -381,6 +383,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
             "args": [{"class_name": "__keras_tensor__", "config": {"keras_history": ["x", 0, 0]}}],
             "kwargs": {"training": True},
         }])),
+        f"the layer 'a' has not one input of its own; {SUPPORTED}",
+    ),
+    "called-in-training-by-keras-2": (  # where `predict` does not override it
+        functional(source(), dense("a", [[["x", 0, 0, {"training": True}]]])),
         f"the layer 'a' has not one input of its own; {SUPPORTED}",
     ),
     "another-output-of-its-source": (
