@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,6 @@ from parity_tests.reference.selection import (
     needs_keras,
     unasked,
 )
-from parity_tests.report.once import Once
 from parity_tests.versions import pinned
 
 _left_out = pytest.StashKey[LeftOut]()
@@ -202,9 +202,9 @@ def keras() -> Iterator[KerasProcess]:
 
 
 @pytest.fixture(scope="session")
-def once(keras: KerasProcess) -> Once:
-    """The same process for programs that start one."""
-    return Once(keras)
+def lent(keras: KerasProcess) -> Callable[[], AbstractContextManager[KerasProcess]]:
+    """The same process in the place of the class, for whole programs that would start one each."""
+    return lambda: nullcontext(keras)
 
 
 @pytest.fixture(scope="session")

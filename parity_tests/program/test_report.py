@@ -6,7 +6,9 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +21,6 @@ from parity_tests.judge.agreement import exact
 from parity_tests.reference import keras_process
 from parity_tests.reference.markers import RANDOM_STREAM
 from parity_tests.reference.selection import needed_packages
-from parity_tests.report.once import Once
 from parity_tests.report.sick_model import make_one_weight_wrong
 from parity_tests.report.table import as_json, print_report
 
@@ -88,7 +89,7 @@ def test_report_on_a_csv_agrees_in_table_json_and_page(tmp_path: Path) -> None:
 def test_a_fault_makes_the_report_differ_and_without_a_page_matplotlib_is_not_needed(
     small_csv: Path,
     tmp_path: Path,
-    once: Once,
+    lent: Callable[[], Any],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:
@@ -98,7 +99,7 @@ def test_a_fault_makes_the_report_differ_and_without_a_page_matplotlib_is_not_ne
     """
     found = tmp_path / "r.json"
     make_one_weight_wrong(monkeypatch)
-    monkeypatch.setattr(keras_process, "KerasProcess", once)
+    monkeypatch.setattr(keras_process, "KerasProcess", lent)
     for path in (ROOT / "parity_tests").rglob("*.py"):
         if "matplotlib" in needed_packages(path):  # an import of it has to run it again
             monkeypatch.delitem(sys.modules, f"parity_tests.{path.stem}", raising=False)

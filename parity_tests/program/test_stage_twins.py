@@ -15,9 +15,10 @@ import pytest
 
 import parity_tests.__main__ as command
 from data import Prepared, prepare, synthetic
+from parity_tests.program.answers import Answers
 from parity_tests.reference import keras_process
+from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.reference.markers import EPOCH_LOSS, RANDOM_STREAM
-from parity_tests.report.once import Once
 from parity_tests.report.stages import WEIGHT_SETS, Comparison
 
 pytestmark = [
@@ -27,7 +28,7 @@ pytestmark = [
 ]
 
 EPOCHS = 2
-FEW = {"rows": 3000, "positives": 150}  # as the README's commands are run: Keras answers once
+FEW = {"rows": 3000, "positives": 150}
 UNITS, WEIGHTS, KEYS = 16, 29 * 16 + 16 + 16 + 1, 2 * (1 + 11)
 FIT = f"fit, {EPOCHS} epochs"
 
@@ -128,7 +129,7 @@ STAGES: dict[str, Answer] = {
 class Liar:
     """Answers as the reference does, but for one number."""
 
-    def __init__(self, truth: Once) -> None:
+    def __init__(self, truth: Answers) -> None:
         self.truth = truth
         self.lie: tuple[Answer, int] | None = None
         self.told = 0
@@ -172,9 +173,9 @@ def prepared() -> Prepared:
 
 
 @pytest.fixture(scope="module")
-def truth(prepared: Prepared, once: Once) -> Comparison:
+def truth(prepared: Prepared, keras: KerasProcess) -> Comparison:
     """What agrees; its runs in PyTorch are those of every twin."""
-    comparison = Comparison(prepared, once, epochs=EPOCHS)
+    comparison = Comparison(prepared, Answers(keras), epochs=EPOCHS)
     assert comparison.torch_runs
     return comparison
 

@@ -19,6 +19,7 @@ import parity_tests.__main__ as command
 from data import Prepared, prepare, synthetic
 from parity_tests.judge.probes import exact_probe
 from parity_tests.judge.sigmoid import SIGMOID_ULP
+from parity_tests.program.answers import Answers
 from parity_tests.program.test_stage_twins import (
     EPOCHS,
     FIT,
@@ -31,7 +32,6 @@ from parity_tests.program.test_stage_twins import (
     twin,
 )
 from parity_tests.reference import keras_process
-from parity_tests.report.once import Once
 from parity_tests.report.stages import WEIGHT_SETS, Comparison
 from parity_tests.sides import torch_side
 from parity_tests.sides.training_pair import torch_fits, torch_steps
@@ -109,7 +109,7 @@ def prepared(frame: pd.DataFrame) -> Prepared:
 
 @pytest.fixture(scope="module")
 def truth(prepared: Prepared) -> Comparison:
-    comparison = Comparison(prepared, Once(Echo()), seed=SEED, epochs=EPOCHS)
+    comparison = Comparison(prepared, Answers(Echo()), seed=SEED, epochs=EPOCHS)
     assert comparison.torch_runs
     return comparison
 
@@ -174,7 +174,7 @@ def test_the_steps_are_named_and_in_order(truth: Comparison) -> None:
 def test_keras_is_asked_of_the_data_and_the_seed_at_hand(prepared: Prepared) -> None:
     """Each question with its arguments, once."""
     echo = Echo()
-    results(Comparison(prepared, Once(echo), seed=SEED, epochs=EPOCHS))
+    results(Comparison(prepared, Answers(echo), seed=SEED, epochs=EPOCHS))
     asked: dict[str, list[Any]] = {}
     for name, args, kwargs in echo.asked:
         asked.setdefault(name, []).append((args, kwargs))
@@ -225,13 +225,13 @@ def test_the_four_sets_of_weights_are_what_they_are_called(truth: Comparison) ->
 
 def test_a_page_asks_for_the_weights_on_the_way(prepared: Prepared) -> None:
     """After each step, and without a page after none; two epochs unless it is said otherwise."""
-    plain = Comparison(prepared, Once(Echo()))
+    plain = Comparison(prepared, Answers(Echo()))
     assert (plain.seed, plain.epochs, plain.traced_steps) == (0, 2, ())
-    assert Comparison(prepared, Once(Echo()), trace=True).traced_steps == (1, 2)
-    assert Comparison(prepared, Once(Echo()), epochs=3, trace=True).traced_steps == (1, 2, 3)
+    assert Comparison(prepared, Answers(Echo()), trace=True).traced_steps == (1, 2)
+    assert Comparison(prepared, Answers(Echo()), epochs=3, trace=True).traced_steps == (1, 2, 3)
     rows = copy.deepcopy(prepared)
     object.__setattr__(rows.train, "labels", np.zeros((2049, 1), np.float32))
-    assert Comparison(rows, Once(Echo()), trace=True).traced_steps == (1, 2, 3, 4)
+    assert Comparison(rows, Answers(Echo()), trace=True).traced_steps == (1, 2, 3, 4)
 
 
 @pytest.fixture

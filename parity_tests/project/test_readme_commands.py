@@ -9,9 +9,10 @@ import re
 import shlex
 import shutil
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -21,7 +22,6 @@ from parity_tests.project.readme import PAGES, commands, symbols
 from parity_tests.reference import keras_process
 from parity_tests.reference.markers import WHOLE_REPORT
 from parity_tests.reference.selection import needed_packages
-from parity_tests.report.once import Once
 
 
 class Run(NamedTuple):
@@ -159,7 +159,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_command_of_the_readme_runs(
-    command: str, folder: Path, once: Once, monkeypatch: pytest.MonkeyPatch,
+    command: str, folder: Path, lent: Callable[[], Any], monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:  # fmt: skip
     """As it stands, but for options that make it small; exit status 0, and its files are there."""
@@ -170,8 +170,8 @@ def test_command_of_the_readme_runs(
     if hasattr(module, "__path__"):
         module = importlib.import_module(f"{name}.__main__")
     monkeypatch.setattr(sys, "argv", [name, *arguments])
-    monkeypatch.setattr(keras_process, "KerasProcess", once)
-    for taken, small in (("KerasProcess", once), ("synthetic", data.synthetic)):
+    monkeypatch.setattr(keras_process, "KerasProcess", lent)
+    for taken, small in (("KerasProcess", lent), ("synthetic", data.synthetic)):
         if hasattr(module, taken):
             monkeypatch.setattr(module, taken, small)
     assert not module.main()

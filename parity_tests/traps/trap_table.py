@@ -131,7 +131,7 @@ TRAPS = (
         training.labels_in_a_row,
         "{rows:,} rows become {pairs:,} pairs: a Brier score of {wrong:.4f} and not {right:.4f}",
         "training/rows.py::column",
-        "training/test_training.py::test_rows_of_every_form_train_to_the_same_bits",
+        "training/test_rows_given.py::test_rows_of_every_form_train_to_the_same_bits",
     ),
     Trap(
         "clipping of the loss",

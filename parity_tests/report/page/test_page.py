@@ -13,9 +13,9 @@ import pytest
 
 from data import prepare, synthetic
 from parity_tests.judge.agreement import StageResult, exact, within
+from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.reference.markers import RANDOM_STREAM
 from parity_tests.report.evidence import Evidence, confusion, gather
-from parity_tests.report.once import Once
 from parity_tests.report.origin import Origin
 from parity_tests.report.sick_model import make_one_weight_wrong
 from parity_tests.report.stages import Comparison
@@ -71,8 +71,8 @@ class Strict(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def comparison(once: Once) -> Comparison:
-    return Comparison(prepare(synthetic(rows=3000, positives=150)), once, trace=True)
+def comparison(keras: KerasProcess) -> Comparison:
+    return Comparison(prepare(synthetic(rows=3000, positives=150)), keras, trace=True)
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +11,11 @@ import pytest
 import torch
 from torch import nn
 
+from parity_tests.training.compiled.epoch_case import needs_compiler
 from torch_impl import FraudClassifier, KerasAdam, KerasDropout, fit
 from torch_impl.training.native import NativeEpoch, _processor
 
-pytestmark = pytest.mark.skipif(
-    shutil.which(os.environ.get("CXX", "c++")) is None, reason="no C++ compiler"
-)
+pytestmark = needs_compiler
 
 X = np.random.default_rng(0).normal(size=(300, 5)).astype(np.float32)
 Y = (X[:, :1] > 0.5).astype(np.float32)

@@ -1,91 +1,39 @@
-"""The compiled epoch against a step written here in NumPy, and what it may not pass over."""
+"""The compiled epoch against a step written here in NumPy."""
 
 from __future__ import annotations
 
-import ctypes
-import os
-import shutil
-import stat
-import subprocess
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn.modules import module as torch_module
-from torch.optim.optimizer import (
-    register_optimizer_step_post_hook,
-    register_optimizer_step_pre_hook,
-)
 
 from parity_tests.judge.agreement import no_farther, ulp_off, within
 from parity_tests.judge.bounds import U32, U64, first_adam_step, gamma, gradients
 from parity_tests.judge.sigmoid import SIGMOID_ULP, TINY, float64_sigmoid
-from parity_tests.training.all_widths import SIZES, build_any
+from parity_tests.training.compiled.all_widths import SIZES, build_any
+from parity_tests.training.compiled.epoch_case import (
+    B1,
+    B2,
+    K1,
+    K2,
+    NAMES,
+    Case,
+    State,
+    needs_compiler,
+)
 from torch_impl import Callback, FraudClassifier, History, KerasAdam, KerasDropout, fit
 from torch_impl.keras.random import dropout_masks, uniform
 from torch_impl.keras.weights import load_keras_weights, to_keras_weights
 from torch_impl.training import native
 from torch_impl.training.native import NativeEpoch
 
-pytestmark = [
-    pytest.mark.skipif(
-        shutil.which(os.environ.get("CXX", "c++")) is None, reason="no C++ compiler"
-    ),
-]
+pytestmark = needs_compiler
 
-K1, B1, K2, B2 = NAMES = ("dense/kernel", "dense/bias", "dense_1/kernel", "dense_1/bias")
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-State = dict[str, dict[str, np.ndarray]]
-"""`weights`, `momentum` and `velocity` by the names of the weights."""
-
-
-class Case(NamedTuple):
-    """A run, its rows in order."""
-
-    features: int = 5
-    hidden: int = 8
-    rows: int = 130
-    batch_size: int = 64
-    epochs: int = 1
-    dropout: float = 0.5
-    weighted: bool = False
-    lr: tuple[float, ...] = (1e-3,)
-    """Of each epoch; the last one stays."""
-    before: int = 0
-    """Steps that came before, with moments of their own."""
-    steepness: float = 1.0
-    """A factor of the rows."""
-
-    def data(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Rows, labels and weights of rows, of which every third is zero."""
-        draw = np.random.default_rng(7)
-        x = (self.steepness * draw.normal(size=(self.rows, self.features))).astype(np.float32)
-        y = (draw.random((self.rows, 1)) < 0.4).astype(np.float32)
-        weight = draw.uniform(0.5, 3, (self.rows, 1)).astype(np.float32)
-        weight[::3] = 0
-        return x, y, weight if self.weighted else None
-
-    def start(self) -> State:
-        """Of numbers that float32 holds."""
-        draw = np.random.default_rng(8)
-        shapes = [(self.features, self.hidden), (self.hidden,), (self.hidden, 1), (1,)]
-
-        def numbers(scale: float) -> dict[str, np.ndarray]:
-            return {
-                name: (scale * draw.normal(size=shape)).astype(np.float32)
-                for name, shape in zip(NAMES, shapes, strict=True)
-            }
-
-        momentum = numbers(0.01 * (self.before > 0))
-        velocity = {name: array * array for name, array in numbers(0.01).items()}
-        if not self.before:
-            velocity = {name: 0 * array for name, array in velocity.items()}
-        return {"weights": numbers(0.5), "momentum": momentum, "velocity": velocity}
 
 
 class Schedule(Callback):
@@ -426,300 +374,3 @@ def test_the_sums_of_equal_rows_are_so_many_times_ones(rows: int) -> None:
             whole = one[name] * rows
             np.testing.assert_array_equal(trained[name], whole)
             np.testing.assert_array_equal(all_[name], whole)
-
-
-Change = Callable[[FraudClassifier, KerasAdam, list[object]], Any]
-"""Hangs what notes its calls on a model or an optimizer; what it gives can be removed."""
-
-
-def _replaced(method: str, of: Callable[[FraudClassifier, KerasAdam], Any]) -> Change:
-    def replace(model: FraudClassifier, optimizer: KerasAdam, calls: list[object]) -> None:
-        thing = of(model, optimizer)
-        plain = getattr(thing, method)
-        setattr(thing, method, lambda *a, **k: (calls.append(thing), plain(*a, **k))[1])
-
-    return replace
-
-
-def _noting(calls: list[object]) -> Callable[..., None]:
-    return lambda *_: calls.append(_)
-
-
-WATCHERS: dict[str, Change] = {
-    "forward-of-the-model": lambda m, _, c: m.register_forward_hook(_noting(c)),
-    "forward-of-a-layer": lambda m, _, c: m.output.register_forward_hook(_noting(c)),
-    "forward-with-keywords": lambda m, _, c: m.activation.register_forward_hook(
-        lambda *_: c.append(_), with_kwargs=True
-    ),
-    "forward-whatever-happens": lambda m, _, c: m.dropout.register_forward_hook(
-        _noting(c), always_call=True
-    ),
-    "before-forward": lambda m, _, c: m.hidden.register_forward_pre_hook(_noting(c)),
-    "backward-of-a-layer": lambda m, _, c: m.output.register_full_backward_hook(_noting(c)),
-    "backward-of-the-old-kind": lambda m, _, c: m.output.register_backward_hook(_noting(c)),
-    "before-backward": lambda m, _, c: m.dropout.register_full_backward_pre_hook(_noting(c)),
-    "forward-of-all-modules": lambda _m, _o, c: torch_module.register_module_forward_hook(
-        _noting(c)
-    ),
-    "before-forward-of-all-modules": lambda _m, _o, c: (
-        torch_module.register_module_forward_pre_hook(_noting(c))
-    ),
-    "backward-of-all-modules": lambda _m, _o, c: torch_module.register_module_full_backward_hook(
-        _noting(c)
-    ),
-    "before-backward-of-all-modules": lambda _m, _o, c: (
-        torch_module.register_module_full_backward_pre_hook(_noting(c))
-    ),
-    "gradient-of-a-kernel": lambda m, _, c: m.hidden.weight.register_hook(_noting(c)),
-    "gradient-of-a-bias": lambda m, _, c: m.output.bias.register_hook(_noting(c)),
-    "gradient-added-up": lambda m, _, c: m.output.weight.register_post_accumulate_grad_hook(
-        _noting(c)
-    ),
-    "before-a-step": lambda _, o, c: o.register_step_pre_hook(_noting(c)),
-    "after-a-step": lambda _, o, c: o.register_step_post_hook(_noting(c)),
-    "before-any-optimizers-step": lambda _m, _o, c: register_optimizer_step_pre_hook(_noting(c)),
-    "after-any-optimizers-step": lambda _m, _o, c: register_optimizer_step_post_hook(_noting(c)),
-    "another-forward-of-the-model": _replaced("forward", lambda m, _: m),
-    "another-forward-of-a-layer": _replaced("forward", lambda m, _: m.activation),
-    "other-activations-of-the-model": _replaced("_hidden_activations", lambda m, _: m),
-    "another-step": _replaced("step", lambda _, o: o),
-}  # fmt: skip
-
-
-class AfterOne(Callback):
-    """Does something when the first epoch has ended."""
-
-    def __init__(self, change: Callable[[], object]) -> None:
-        self.change = change
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, float], model: nn.Module) -> None:
-        if epoch == 0:
-            self.change()
-
-
-@pytest.fixture
-def plain() -> tuple[FraudClassifier, KerasAdam, dict[str, Any]]:
-    """A model, its optimizer and what `fit` needs for two epochs of two steps."""
-    model = FraudClassifier(5, 8, seed=3)
-    optimizer = KerasAdam(model.parameters())
-    x, y, _ = Case(rows=12).data()
-    options = {"x": x, "y": y, "batch_size": 6, "optimizer": optimizer, "progress": False}
-    return model, optimizer, options
-
-
-@pytest.mark.parametrize("when", ["before", "between"])
-@pytest.mark.parametrize("kind", WATCHERS)
-@pytest.mark.filterwarnings("ignore:Using a non-full backward hook:FutureWarning")
-@pytest.mark.filterwarnings("ignore:Full backward hook is firing:UserWarning")
-def test_whoever_waits_to_be_called_is_called(kind: str, when: str, plain: Any) -> None:
-    """A hook of any kind, on anything, and a method put in place of another's.
-
-    At each of two steps, be it there from the start or since the first epoch.
-    """
-    model, optimizer, options = plain
-    calls: list[object] = []
-    handles: list[Any] = []
-
-    def hang() -> None:
-        handles.append(WATCHERS[kind](model, optimizer, calls))
-
-    try:
-        if when == "before":
-            hang()
-            fit(model, **options)
-        else:
-            fit(model, **options, epochs=2, callbacks=[AfterOne(hang)])
-    finally:
-        for handle in filter(None, handles):
-            handle.remove()
-    assert len(calls) >= 2
-    rows = torch.from_numpy(options["x"])
-    watched = NativeEpoch.create(model, optimizer, rows) is None
-    assert watched is (handles == [None]), "with the hook removed it is the plain recipe again"
-
-
-def test_a_learning_rate_scheduler_sees_the_steps(plain: Any) -> None:
-    """It warns where its optimizer took none, and here every warning is an error."""
-    model, optimizer, options = plain
-    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
-    fit(model, **options, callbacks=[AfterOne(scheduler.step)])
-    assert optimizer.param_groups[0]["lr"] == 0.5e-3
-
-
-class Other(FraudClassifier):
-    """Of the plain model's parameters."""
-
-
-class OtherAdam(KerasAdam):
-    """A step of its own."""
-
-
-@pytest.mark.parametrize("kinds", [(Other, KerasAdam), (FraudClassifier, OtherAdam)])
-def test_a_subclass_is_not_taken_for_what_it_is_derived_from(kinds: tuple[Any, Any]) -> None:
-    """It may do anything."""
-    model = kinds[0](5, 8, seed=3)
-    optimizer = kinds[1](model.parameters())
-    assert NativeEpoch.create(model, optimizer, torch.zeros(3, 5)) is None
-
-
-@pytest.mark.parametrize("when", ["before", "between"])
-@pytest.mark.parametrize("place", range(4), ids=NAMES)
-def test_a_frozen_parameter_stays_and_the_others_move(place: int, when: str, plain: Any) -> None:
-    """Be it frozen from the start or since the first epoch, with its moments."""
-    model, optimizer, options = plain
-    frozen = list(model.parameters())[place]
-    kept = []
-
-    def freeze() -> None:
-        frozen.requires_grad_(False)
-        state = optimizer.state_of(frozen)
-        kept.extend(p.detach().clone() for p in (*model.parameters(), *state.values()))
-
-    if when == "before":
-        freeze()
-        fit(model, **options)
-    else:
-        fit(model, **options, epochs=2, callbacks=[AfterOne(freeze)])
-    ended = [*model.parameters(), *optimizer.state_of(frozen).values()]
-    same = [torch.equal(a, b) for a, b in zip(kept, ended, strict=True)]
-    assert same == [i == place or i >= 4 for i in range(7)]
-
-
-def test_parameters_put_into_a_group_of_their_own_take_its_rate(plain: Any) -> None:
-    """Between two epochs too: with a rate of 0 they stay."""
-    model, optimizer, options = plain
-    kept = []
-
-    def regroup() -> None:
-        first = optimizer.param_groups[0]
-        first["params"] = [p for p in first["params"] if p is not model.output.bias]
-        optimizer.add_param_group({"params": [model.output.bias], "lr": 0.0})
-        kept.extend(p.detach().clone() for p in model.parameters())
-
-    fit(model, **options, epochs=2, callbacks=[AfterOne(regroup)])
-    same = [torch.equal(a, b) for a, b in zip(kept, model.parameters(), strict=True)]
-    assert same == [False, False, False, True]
-
-
-@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "eager"])
-def test_a_callback_finds_the_module_in_training(compiled: bool, plain: Any) -> None:
-    """Whichever path the epoch took, and whichever mode the module came in."""
-    model, _, options = plain
-    seen = []
-    note = AfterOne(lambda: seen.append([module.training for module in model.modules()]))
-    fit(
-        model.eval(),
-        **options,
-        validation_data=Case().data()[:2],
-        compiled=compiled,
-        callbacks=[note],
-    )
-    assert seen == [[True] * 5]
-    assert not model.training
-
-
-@pytest.fixture
-def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """A compiler that writes down how it was called; what it builds is not loaded."""
-    commands: list[list[str]] = []
-
-    def run(command: list[str], **_: Any) -> None:
-        commands.append(command)
-        Path(command[command.index("-o") + 1]).write_bytes(b"built")
-
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(subprocess, "run", run)
-    monkeypatch.setattr(ctypes, "CDLL", Path)
-    return commands
-
-
-OTHERS: dict[str, Callable[[pytest.MonkeyPatch, Path], tuple[int, int, str]]] = {
-    "features": lambda _m, _p: (6, 8, "float"),
-    "hidden-units": lambda _m, _p: (5, 16, "float"),
-    "features-and-units-swapped": lambda _m, _p: (8, 5, "float"),
-    "dtype": lambda _m, _p: (5, 8, "double"),
-    "flags": lambda m, _: (m.setattr(native, "_FLAGS", (*native._FLAGS, "-g")), (5, 8, "float"))[1],
-    "compiler": lambda m, _: (m.setenv("CXX", "another"), (5, 8, "float"))[1],
-    "processor": lambda m, _: (
-        m.setattr(native, "_processor", lambda: "another"), (5, 8, "float")
-    )[1],
-    "source": lambda m, path: (
-        path.write_bytes(native._SOURCE.read_bytes() + b" "),
-        m.setattr(native, "_SOURCE", path),
-        (5, 8, "float"),
-    )[2],
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("what", OTHERS)
-def test_a_build_is_used_again_for_the_same_and_nothing_else(
-    what: str, compiler: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Sizes, dtype, flags, compiler, processor and every byte of the source name it."""
-    build = native._build.__wrapped__
-    first = build(5, 8, "float")
-    assert build(5, 8, "float") == first
-    assert len(compiler) == 1
-    size = OTHERS[what](monkeypatch, tmp_path / "another.cpp")
-    second = build(*size)
-    assert second != first
-    assert len(compiler) == 2
-    defined = dict(part[2:].split("=") for part in compiler[1] if part.startswith("-D"))
-    assert defined == dict(zip(("FEATURES", "HIDDEN", "REAL"), map(str, size), strict=True))
-    assert set(native._FLAGS) < set(compiler[1])
-    assert sorted((tmp_path / "torch_impl").iterdir()) == sorted([first, second])
-    assert [path.read_bytes() for path in (first, second)] == [b"built"] * 2
-
-
-@pytest.mark.parametrize("damage", [b"", b"buil", b"bu1lt", b"built and more"])
-def test_a_damaged_build_is_made_again(
-    damage: bytes, compiler: list[list[str]], tmp_path: Path
-) -> None:
-    """Cut short or altered, it is never loaded: its name tells what must be in it."""
-    build = native._build.__wrapped__
-    first = build(5, 8, "float")
-    first.write_bytes(damage)
-    assert build(5, 8, "float") == first
-    assert first.read_bytes() == b"built"
-    assert len(compiler) == 2
-    assert list((tmp_path / "torch_impl").iterdir()) == [first]
-
-
-def _link(cache: Path) -> None:
-    (cache / "elsewhere").mkdir()
-    (cache / "torch_impl").symlink_to(cache / "elsewhere")
-
-
-FOLDERS: dict[str, Callable[[pytest.MonkeyPatch, Path], object]] = {
-    "writable-by-a-group": lambda _, cache: (cache / "torch_impl").mkdir() or os.chmod(
-        cache / "torch_impl", 0o770
-    ),
-    "writable-by-all": lambda _, cache: (cache / "torch_impl").mkdir() or os.chmod(
-        cache / "torch_impl", 0o707
-    ),
-    "a-link": lambda _, cache: _link(cache),
-    "a-file": lambda _, cache: (cache / "torch_impl").write_text(""),
-    "another-user's": lambda m, _: m.setattr(os, "geteuid", lambda: 12345),
-    "no-home": lambda m, _: (
-        m.delenv("XDG_CACHE_HOME"), m.setattr(Path, "home", _no_home),
-    ),
-}  # fmt: skip
-
-
-def _no_home() -> Path:
-    raise RuntimeError("Could not determine home directory.")
-
-
-@pytest.mark.parametrize("case", FOLDERS)
-def test_builds_are_kept_where_nobody_else_can_write(
-    case: str, compiler: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Elsewhere they would be someone else's code; a process has a folder of its own then."""
-    FOLDERS[case](monkeypatch, tmp_path)
-    native._own_folder.cache_clear()
-    built = native._build.__wrapped__(5, 8, "float")
-    assert tmp_path / "torch_impl" not in built.parents
-    assert built.parent == Path(native._own_folder().name)
-    assert stat.S_IMODE(built.parent.stat().st_mode) == 0o700
-    native._own_folder().cleanup()
-    native._own_folder.cache_clear()

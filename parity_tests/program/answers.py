@@ -1,4 +1,4 @@
-"""A running Keras process lent to whole programs, which would each start one."""
+"""A reference whose answers the twins of the stages start from, each asked for once."""
 
 from __future__ import annotations
 
@@ -7,17 +7,11 @@ from typing import Any
 from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.reference.recording_file import digest
 
-__all__ = ["Once"]
+__all__ = ["Answers"]
 
 
-class Once:
-    """Stands in for the class `KerasProcess`, and answers the same question once.
-
-    Programs that run one after the other ask the same of the same rows.
-
-    Args:
-        process: that answers, and goes on when the program ends.
-    """
+class Answers:
+    """What a Keras process answers. Some hundred twins ask the same and spoil one number of it."""
 
     def __init__(self, process: KerasProcess) -> None:
         self._process = process
@@ -25,16 +19,6 @@ class Once:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._process, name)
-
-    def __call__(self) -> Once:
-        """As the class is called, for a process."""
-        return self
-
-    def __enter__(self) -> Once:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """As `KerasProcess.call`."""

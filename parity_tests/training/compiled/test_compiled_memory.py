@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 
 import pytest
 
 from parity_tests import ROOT
-from parity_tests.training.all_widths import SIZES, library
+from parity_tests.training.compiled.all_widths import SIZES, library
+from parity_tests.training.compiled.epoch_case import needs_compiler
 
 pytestmark = [
-    pytest.mark.skipif(
-        shutil.which(os.environ.get("CXX", "c++")) is None, reason="no C++ compiler"
-    ),
+    needs_compiler,
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="pages are guarded by Linux"),
 ]
 
@@ -26,7 +23,13 @@ def test_not_one_byte_beside_the_arrays_is_touched_whatever_the_width() -> None:
     In a process of its own, which a touch of them ends; what is only read cannot be written.
     """
     names = ["_".join(map(str, size)) for size in SIZES]
-    command = [sys.executable, "-m", "parity_tests.training.guard_pages", library()._name, *names]
+    command = [
+        sys.executable,
+        "-m",
+        "parity_tests.training.compiled.guard_pages",
+        library()._name,
+        *names,
+    ]
     child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert child.returncode == 0, f"ended by {child.returncode} in {child.stdout.split()[-1:]}"
     assert child.stdout.split() == [*names, "done"]

@@ -1,0 +1,1 @@
+"""Does the compiled epoch compute what the eager one does, with no byte out of place?"""

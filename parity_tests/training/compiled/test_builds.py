@@ -1,0 +1,125 @@
+"""The compiled library is built once, kept safely, and never another."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import stat
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parity_tests.training.compiled.epoch_case import needs_compiler
+from torch_impl.training import native
+
+pytestmark = needs_compiler
+
+
+@pytest.fixture
+def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """A compiler that writes down how it was called; what it builds is not loaded."""
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_: Any) -> None:
+        commands.append(command)
+        Path(command[command.index("-o") + 1]).write_bytes(b"built")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(ctypes, "CDLL", Path)
+    return commands
+
+
+OTHERS: dict[str, Callable[[pytest.MonkeyPatch, Path], tuple[int, int, str]]] = {
+    "features": lambda _m, _p: (6, 8, "float"),
+    "hidden-units": lambda _m, _p: (5, 16, "float"),
+    "features-and-units-swapped": lambda _m, _p: (8, 5, "float"),
+    "dtype": lambda _m, _p: (5, 8, "double"),
+    "flags": lambda m, _: (m.setattr(native, "_FLAGS", (*native._FLAGS, "-g")), (5, 8, "float"))[1],
+    "compiler": lambda m, _: (m.setenv("CXX", "another"), (5, 8, "float"))[1],
+    "processor": lambda m, _: (
+        m.setattr(native, "_processor", lambda: "another"), (5, 8, "float")
+    )[1],
+    "source": lambda m, path: (
+        path.write_bytes(native._SOURCE.read_bytes() + b" "),
+        m.setattr(native, "_SOURCE", path),
+        (5, 8, "float"),
+    )[2],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_a_build_is_used_again_for_the_same_and_nothing_else(
+    what: str, compiler: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sizes, dtype, flags, compiler, processor and every byte of the source name it."""
+    build = native._build.__wrapped__
+    first = build(5, 8, "float")
+    assert build(5, 8, "float") == first
+    assert len(compiler) == 1
+    size = OTHERS[what](monkeypatch, tmp_path / "another.cpp")
+    second = build(*size)
+    assert second != first
+    assert len(compiler) == 2
+    defined = dict(part[2:].split("=") for part in compiler[1] if part.startswith("-D"))
+    assert defined == dict(zip(("FEATURES", "HIDDEN", "REAL"), map(str, size), strict=True))
+    assert set(native._FLAGS) < set(compiler[1])
+    assert sorted((tmp_path / "torch_impl").iterdir()) == sorted([first, second])
+    assert [path.read_bytes() for path in (first, second)] == [b"built"] * 2
+
+
+@pytest.mark.parametrize("damage", [b"", b"buil", b"bu1lt", b"built and more"])
+def test_a_damaged_build_is_made_again(
+    damage: bytes, compiler: list[list[str]], tmp_path: Path
+) -> None:
+    """Cut short or altered, it is never loaded: its name tells what must be in it."""
+    build = native._build.__wrapped__
+    first = build(5, 8, "float")
+    first.write_bytes(damage)
+    assert build(5, 8, "float") == first
+    assert first.read_bytes() == b"built"
+    assert len(compiler) == 2
+    assert list((tmp_path / "torch_impl").iterdir()) == [first]
+
+
+def _link(cache: Path) -> None:
+    (cache / "elsewhere").mkdir()
+    (cache / "torch_impl").symlink_to(cache / "elsewhere")
+
+
+FOLDERS: dict[str, Callable[[pytest.MonkeyPatch, Path], object]] = {
+    "writable-by-a-group": lambda _, cache: (cache / "torch_impl").mkdir() or os.chmod(
+        cache / "torch_impl", 0o770
+    ),
+    "writable-by-all": lambda _, cache: (cache / "torch_impl").mkdir() or os.chmod(
+        cache / "torch_impl", 0o707
+    ),
+    "a-link": lambda _, cache: _link(cache),
+    "a-file": lambda _, cache: (cache / "torch_impl").write_text(""),
+    "another-user's": lambda m, _: m.setattr(os, "geteuid", lambda: 12345),
+    "no-home": lambda m, _: (
+        m.delenv("XDG_CACHE_HOME"), m.setattr(Path, "home", _no_home),
+    ),
+}  # fmt: skip
+
+
+def _no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
+
+
+@pytest.mark.parametrize("case", FOLDERS)
+def test_builds_are_kept_where_nobody_else_can_write(
+    case: str, compiler: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Elsewhere they would be someone else's code; a process has a folder of its own then."""
+    FOLDERS[case](monkeypatch, tmp_path)
+    native._own_folder.cache_clear()
+    built = native._build.__wrapped__(5, 8, "float")
+    assert tmp_path / "torch_impl" not in built.parents
+    assert built.parent == Path(native._own_folder().name)
+    assert stat.S_IMODE(built.parent.stat().st_mode) == 0o700
+    native._own_folder().cleanup()
+    native._own_folder.cache_clear()
