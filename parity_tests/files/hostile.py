@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import time
 import tracemalloc
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,9 @@ __all__ = [
     "good_checkpoint",
     "good_saved_model",
     "index_of",
+    "members_of",
     "refused",
+    "zipped",
 ]
 
 SECONDS, MEBIBYTES = 1.0, 96
@@ -42,6 +46,21 @@ def refused(read: Callable[[], object], match: str) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < MEBIBYTES << 20, peak
+
+
+def members_of(content: bytes) -> dict[str, bytes]:
+    """The members of a zip."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def zipped(members: Mapping[str, str | bytes], kind: int = zipfile.ZIP_STORED) -> bytes:
+    """A zip of these members, such as a `.keras` file."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", kind) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()
 
 
 def good_checkpoint(folder: Path) -> Path:

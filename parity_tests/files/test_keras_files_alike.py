@@ -20,6 +20,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
+from parity_tests.files.hostile import zipped
 from parity_tests.files.tensorflow.bundle_writer import object_graph, write_bundle
 from torch_impl import KerasAdam, KerasDropout, KerasNetwork, save_keras
 from torch_impl.keras.network import Layer, Network
@@ -193,12 +194,11 @@ def write(path: Path, steps: int) -> None:
             names = [name for name, _ in adam(steps)]
             root["optimizer_weights"].attrs["weight_names"] = names
     if path.suffix == ".keras":
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("metadata.json", "{}")
-            archive.writestr(
-                "config.json", json.dumps(MODEL | {"compile_config": facts["optimizer"]})
-            )
-            archive.writestr("model.weights.h5", file.getvalue())
+        config = json.dumps(MODEL | {"compile_config": facts["optimizer"]})
+        weights = file.getvalue()
+        path.write_bytes(
+            zipped({"metadata.json": "{}", "config.json": config, "model.weights.h5": weights})
+        )
     else:
         path.write_bytes(file.getvalue())
 

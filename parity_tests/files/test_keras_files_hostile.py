@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from parity_tests.files.committed import FOLDER
-from parity_tests.files.hostile import refused
+from parity_tests.files.hostile import members_of, refused, zipped
 from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.hdf5.reader import read_hdf5
 from torch_impl.keras_files.reading import read_keras
@@ -42,8 +42,7 @@ def archive(
     good: Path = GOOD,
 ) -> bytes:
     """A good `.keras` with something in it changed."""
-    with zipfile.ZipFile(good) as source:
-        members = {name: source.read(name) for name in source.namelist()}
+    members = members_of(good.read_bytes())
     config = json.loads(members["config.json"])
     if change is not None:
         change(config)
@@ -51,11 +50,7 @@ def archive(
     members["model.weights.h5"] = members["model.weights.h5"] if weights is None else weights
     members["metadata.json"] = members["metadata.json"] if metadata is None else metadata
     members.pop(leave_out, None)
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", compression) as written:
-        for name, content in (members | (more or {})).items():
-            written.writestr(name, content)
-    return file.getvalue()
+    return zipped(members | (more or {}), compression)
 
 
 def layer(config: dict[str, Any], index: int = 1) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import io
 import json
 import random
 import sys
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from parity_tests.files.committed import FOLDER
+from parity_tests.files.hostile import members_of, zipped
 from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.reading import read_keras
 
@@ -99,8 +99,7 @@ def _mutated(draw: random.Random, content: bytes) -> bytes:
 
 def _mutated_archive(draw: random.Random, content: bytes) -> bytes:
     """One member changed and the archive whole again."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
+    members = members_of(content)
     name = draw.choice([*members, "config.json", "model.weights.h5"])
     if name.endswith(".json") and draw.random() < 0.9:
         value = json.loads(members[name])
@@ -111,12 +110,8 @@ def _mutated_archive(draw: random.Random, content: bytes) -> bytes:
         del members[name]
     else:
         members[name] = _mutated_bytes(draw, members[name])
-    file = io.BytesIO()
     kind = draw.choice((zipfile.ZIP_STORED, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
-    with zipfile.ZipFile(file, "w", kind) as archive:
-        for member, data in members.items():
-            archive.writestr(member, data)
-    return file.getvalue()
+    return zipped(members, kind)
 
 
 def _mutate_value(draw: random.Random, value: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import struct
 import zipfile
@@ -16,6 +15,7 @@ from parity_tests.files.hdf5.hdf5_writer import (
     fixed,
     text,
 )
+from parity_tests.files.hostile import zipped
 
 __all__ = ["DENSE", "FILE", "SHOWN", "compiled", "keras", "kernel_of", "legacy", "written"]
 
@@ -57,7 +57,7 @@ def keras(
     """A `.keras` of one layer of two weights, or of these."""
     rows = layers or ({"class_name": "Dense", "config": DENSE},)
     config = {"class_name": "Sequential", "config": {"layers": rows}, "compile_config": compiled}
-    file, weights = io.BytesIO(), Writer()
+    weights = Writer()
     kernel = weights.dataset((2, 1), struct.pack("<2f", 1, 2))
     slots = [
         weights.dataset((), struct.pack("<q", 3), bytes([0x10, 8, 0, 0, 8, 0, 0, 0, 0, 0, 64, 0])),
@@ -69,13 +69,12 @@ def keras(
         "layers": weights.group({"dense": weights.group({"vars": weights.group({"0": kernel})})}),
         "optimizer": weights.group({"vars": values}),
     })  # fmt: skip
-    with zipfile.ZipFile(file, "w", kind) as archive:
-        archive.writestr("metadata.json", members.pop("metadata", b"{}"))
-        archive.writestr("config.json", json.dumps(config))
-        archive.writestr("model.weights.h5", weights.finished(root))
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return file.getvalue()
+    standard = {
+        "metadata.json": members.pop("metadata", b"{}"),
+        "config.json": json.dumps(config),
+        "model.weights.h5": weights.finished(root),
+    }
+    return zipped(standard | members, kind)
 
 
 DENSE = {"name": "d", "units": 1, "use_bias": False, "batch_input_shape": [None, 2]}
