@@ -9,7 +9,7 @@ Example:
 
 from data.download import TUTORIAL_FILE, PublishedFile, download
 from data.errors import DataError
-from data.load import load
+from data.load import load, load_table
 from data.prepare import Prepared, Split, prepare
 from data.schema import COLUMNS, FEATURES, RAW_FEATURES, check
 from data.synthetic import synthetic
@@ -26,6 +26,7 @@ __all__ = [
     "check",
     "download",
     "load",
+    "load_table",
     "prepare",
     "synthetic",
 ]

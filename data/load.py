@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import difflib
 import gzip
 import io
 import lzma
@@ -10,17 +11,21 @@ import re
 import warnings
 import zipfile
 import zlib
+from collections import Counter
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from packaging.version import Version
 
 from data.errors import DataError
 from data.schema import check, check_columns
 
-__all__ = ["load"]
+__all__ = ["load", "load_table"]
 
 # Before 3.1 the default parser may be an ULP off; since then the option is deprecated.
 _CORRECTLY_ROUNDED: dict[str, Any] = (
@@ -46,14 +51,68 @@ def load(path: str | PathLike[str]) -> pd.DataFrame:
         DataError: the file is not there, is cut off, is not what its ending says, or holds
             what `check` refuses. One line with the file's name.
     """
-    path = Path(path)
+    frame, first_line = _read(Path(path), check_columns)
+    return check(frame, str(path), first_line)
+
+
+def load_table(
+    path: str | PathLike[str], label: str | None = None
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Reads any table of numbers, in the forms that `load` reads.
+
+    Args:
+        path: of the file.
+        label: the column that is none of the features.
+
+    Returns:
+        The other columns, float64 (N, columns) in their order; and the label's, (N,), or None.
+
+    Raises:
+        DataError: as `load`; or the label's column is missing, a column stands twice, there are
+            no rows, or a value is no finite number. One line with the file's name.
+    """
+    frame, first_line = _read(Path(path), _check_names)
+    _check_names(list(map(str, frame.columns)), str(path))
+    frame.columns = frame.columns.map(str)
+    if label is not None and label not in frame.columns:
+        near = difflib.get_close_matches(label, frame.columns, 1)
+        meant = f"; is it {near[0]!r}?" if near else ""
+        raise DataError(
+            f"{path}: no column {label!r}; there are {', '.join(frame.columns)[:300]}{meant}"
+        )
+    if frame.empty or frame.shape[1] == (label is not None):
+        raise DataError(f"{path}: no rows, or no columns; expected at least one of both")
+    for name in frame.columns:
+        numbers = pd.to_numeric(frame[name], errors="coerce").to_numpy("float64")
+        bad = ~np.isfinite(numbers)
+        if bad.any():
+            row = int(np.argmax(bad))
+            line = "" if first_line is None else f" (line {row + first_line})"
+            raise DataError(
+                f"{path}: row {row + 1}{line}, column {name!r}: {str(frame[name].iloc[row])[:80]}; "
+                "expected a finite number"
+            )
+    labels = None if label is None else frame[label].to_numpy("float64")
+    return frame.drop(columns=[] if label is None else [label]).to_numpy("float64"), labels
+
+
+def _check_names(names: Sequence[str], source: str) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise DataError(f"{source}: the column {twice[0]!r} stands twice; expected names to differ")
+
+
+def _read(
+    path: Path, check_names: Callable[[list[str], str], object]
+) -> tuple[pd.DataFrame, int | None]:
+    """The table as it stands in a file, and the line of its first row where it has lines."""
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise DataError(f"{path}: {what}; expected a CSV, .gz, .zip or .parquet file")
     ending = path.suffix.lower()
     try:
         if ending == ".parquet":
-            return check(_read_parquet(path), str(path))
+            return _read_parquet(path), None
         if ending == ".gz":
             with gzip.open(path) as stream:
                 content = stream.read()
@@ -66,7 +125,7 @@ def load(path: str | PathLike[str]) -> pd.DataFrame:
         raise DataError(
             f"{path}: cannot be read as {ending[1:]} ({reason}); expected a whole file"
         ) from error
-    return check(_parse(content, str(path)), str(path), first_line=2)
+    return _parse(content, str(path), check_names), 2
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -98,7 +157,9 @@ def _only_member(path: Path) -> bytes:
             raise DataError(f"{path}: {error}") from error
 
 
-def _parse(content: bytes, source: str) -> pd.DataFrame:
+def _parse(
+    content: bytes, source: str, check_names: Callable[[list[str], str], object]
+) -> pd.DataFrame:
     content = content.removeprefix(codecs.BOM_UTF8)
     if not content.strip():
         raise DataError(f"{source}: the file is empty; expected a header and rows")
@@ -111,7 +172,7 @@ def _parse(content: bytes, source: str) -> pd.DataFrame:
         # pandas renames a repeated column to `V1.1`: give the check the names of the file.
         header = pd.read_csv(io.BytesIO(content), header=None, nrows=1, dtype=str)
         names = ["" if pd.isna(name) else str(name).strip() for name in header.iloc[0]]
-        check_columns(names, source)
+        check_names(names, source)
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             frame = pd.read_csv(

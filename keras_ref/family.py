@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from functools import cache
 from typing import Any
 
 import keras
@@ -9,7 +11,7 @@ import numpy as np
 
 from keras_ref import compat
 
-__all__ = ["activations", "train", "write"]
+__all__ = ["activated", "activations", "fit_from_seed", "layer_outputs", "train", "write"]
 
 RATE = 2**-7  # exact in both precisions
 
@@ -41,7 +43,7 @@ def write(
         _made(chain, features.shape[1], "float32", functional),
         _made(chain, features.shape[1], "float64", functional),
     )
-    wide.set_weights([value.astype("float64") for value in model.get_weights()])
+    _set(wide, [value.astype("float64") for value in model.get_weights()])
     for ending in endings:
         if ending == ".json":
             with open(f"{stem}.json", "w", encoding="utf-8") as file:
@@ -59,6 +61,38 @@ def write(
     }
 
 
+def fit_from_seed(
+    chain: Chain, features: np.ndarray, labels: np.ndarray, seed: int, **options: Any
+) -> dict[str, dict[str, np.ndarray]]:
+    """A chain from `set_random_seed` on: as it starts, and after `fit` with Adam, shuffled.
+
+    Args:
+        chain: its layers.
+        features: (N, F), float32.
+        labels: (N, 1).
+        seed: of everything.
+        options: of `fit`.
+
+    Returns:
+        `start`, float32; then by dtype the weights after `fit`, of the same start.
+    """
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for dtype in ("float32", "float64"):
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(seed)
+        with compat.computing_in(dtype):
+            layers = [getattr(keras.layers, kind)(*args, **more) for kind, args, more in chain]
+            model = keras.Sequential([keras.Input(features.shape[1:]), *layers])
+            if dtype == "float32":
+                found["start"] = _weights(model)
+            # Float64 draws others; as the runs are compared, they start from the same.
+            _set(model, [value.astype(dtype) for value in found["start"].values()])
+            model.compile("adam", "binary_crossentropy")
+            model.fit(features.astype(dtype), labels.astype(dtype), verbose=0, **options)
+            found[dtype] = _weights(model)
+    return found
+
+
 def activations(names: list[str], x: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
     """Each activation of x (N, units), by its name, then in float32 and in float64."""
     found = {}
@@ -69,15 +103,28 @@ def activations(names: list[str], x: np.ndarray) -> dict[str, dict[str, np.ndarr
 
 
 def train(
-    path: str, features: np.ndarray, labels: np.ndarray, epochs: int, batch_size: int
+    path: str,
+    features: np.ndarray,
+    labels: np.ndarray,
+    loss: tuple[str, dict[str, Any]] = ("BinaryCrossentropy", {}),
+    metrics: tuple[str, ...] = (),
+    **options: Any,
 ) -> dict[str, dict[str, np.ndarray]]:
     """Trains the model of a file by plain SGD, in float32 and in float64, without shuffling.
 
     Adam would divide what is nearly zero by itself, rounding errors too: a shift before a
     normalization has no gradient.
 
+    Args:
+        path: of the file.
+        features: (N, F), float32.
+        labels: as the loss takes them.
+        loss: Keras's class, and its options.
+        metrics: by Keras's names.
+        options: of `fit`.
+
     Returns:
-        By dtype, the weights as `write` gives them.
+        By dtype, the weights as `write` gives them, and under `history/…` each of its series.
     """
     found = {}
     for dtype in ("float32", "float64"):
@@ -88,11 +135,14 @@ def train(
                 for layer in read.layers
             ]
             model = keras.Sequential([keras.Input(read.input_shape[1:]), *layers])
-            model.set_weights([value.astype(dtype) for value in read.get_weights()])
-            model.compile(keras.optimizers.SGD(RATE), keras.losses.BinaryCrossentropy())
+            _set(model, [value.astype(dtype) for value in read.get_weights()])
+            kind, more = loss
+            compiled = getattr(keras.losses, kind)(**more)
+            model.compile(keras.optimizers.SGD(RATE), compiled, metrics=list(metrics))
             x, y = features.astype(dtype), labels.astype(dtype)
-            model.fit(x, y, batch_size=batch_size, epochs=epochs, shuffle=False, verbose=0)
-            found[dtype] = _weights(model)
+            told = model.fit(x, y, shuffle=False, verbose=0, **options).history
+            series = {f"history/{name}": np.array(told[name], dtype) for name in told}
+            found[dtype] = _weights(model) | series
     return found
 
 
@@ -112,16 +162,34 @@ def _made(chain: Chain, width: int, dtype: str, functional: bool) -> keras.Model
     else:
         model = keras.Sequential([inputs, *layers])
     rng = np.random.default_rng(3)
-    model.set_weights([
-        rng.uniform(0.5, 2.0, value.shape) if "variance" in name else rng.normal(size=value.shape)
+    _set(model, [
+        value if name.endswith("/count")
+        else rng.uniform(0.5, 2.0, value.shape) if "variance" in name
+        else rng.normal(size=value.shape)
         for name, value in zip(_weights(model), model.get_weights(), strict=True)
     ])  # fmt: skip
     return model
 
 
+def _set(model: keras.Model, values: list[np.ndarray]) -> None:
+    """`set_weights`; a Normalization goes on with its old ones until it is told."""
+    model.set_weights(values)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
+
+
 def _objects(options: dict[str, Any]) -> dict[str, Any]:
     """Options, with a layer object where an activation is called by a layer's class."""
+    for option, value in options.items():
+        if isinstance(value, tuple):
+            kind, own = value
+            home = keras.layers if option == "activation" else keras.regularizers
+            own = {**own, "dtype": options["dtype"]} if home is keras.layers else own
+            options = {**options, option: getattr(home, kind)(**own)}
     name = options.get("activation")
+    if not isinstance(name, str):
+        return options
     made = (
         getattr(keras.layers, name)(dtype=options["dtype"])
         if name and hasattr(keras.layers, name)
@@ -136,3 +204,52 @@ def _weights(model: keras.Model) -> dict[str, np.ndarray]:
         for layer in model.layers
         for weight in layer.weights
     }
+
+
+def layer_outputs(model: str | Chain, features: np.ndarray) -> dict[str, Any]:
+    """What each layer of a model of one path gives, in float32.
+
+    Args:
+        model: path of a saved model, or a chain, whose weights are then random.
+        features: (N, …), float32.
+
+    Returns:
+        `rows`, each layer's `class_name` and `config`; `weights`, as `layer/weight` to array;
+        `op by op` and `predict`, each the outputs by the layers' names. They may differ in their
+        last digits: TensorFlow makes one kernel of a Dense layer and its activation where it
+        sees the whole graph, which is another than that of the activation alone.
+    """
+    if isinstance(model, str):
+        made = keras.models.load_model(model)
+    else:
+        made = _made(model, features.shape[1], "float32", functional=False)
+    found, plain = features, {}
+    for layer in made.layers:
+        found = layer(found)
+        plain[layer.name] = compat.to_numpy(found)
+    whole = keras.Model(made.inputs, {layer.name: layer.output for layer in made.layers})
+    return {
+        "rows": json.loads(made.to_json())["config"]["layers"],
+        "weights": _weights(made),
+        "op by op": plain,
+        "predict": whole.predict_on_batch(features),
+    }
+
+
+def activated(name: str, x: np.ndarray, units: int = 0) -> np.ndarray:
+    """An activation of float32 x (N,): by itself, or after a Dense layer that changes nothing.
+
+    Args:
+        name: Keras's, as of `keras.activations`.
+        x: finite if there are units; their multiple.
+        units: of the Dense layer, with which TensorFlow may make one kernel of both.
+    """
+    if not units:
+        return compat.to_numpy(keras.activations.get(name)(keras.ops.convert_to_tensor(x)))
+    return _identity(name, units).predict_on_batch(x.reshape(-1, units)).reshape(-1)
+
+
+@cache
+def _identity(name: str, units: int) -> keras.Model:
+    dense = keras.layers.Dense(units, name, kernel_initializer="identity")
+    return keras.Sequential([keras.Input((units,)), dense])

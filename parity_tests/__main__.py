@@ -7,10 +7,13 @@ import json
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from parity_tests.report import origin
 from parity_tests.report.output_file import fault_of, write_atomically
+
+if TYPE_CHECKING:
+    from parity_tests.reference.keras_process import KerasProcess
 
 EPILOG = """\
 exit status: 0 if every stage agrees, 1 if one differs, 2 for bad input
@@ -22,6 +25,8 @@ examples:
   python -m parity_tests --epochs 100                 the tutorial's whole training
   python -m parity_tests --json report.json           the same as data
   python -m parity_tests --html report.html           the same as a page with plots
+  python -m parity_tests --model my.keras --csv my.csv --label Class
+                                                      a model and table of your own
 """
 
 
@@ -41,6 +46,14 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--csv", metavar="FILE", help="read this file instead of synthetic rows")
     source.add_argument("--download", action="store_true", help="fetch the tutorial's file")
+    parser.add_argument(
+        "--model", metavar="FILE",
+        help="compare this model instead of the tutorial's: any Keras file of a chain of layers; "
+        "without --csv on drawn rows, extremes among them",
+    )  # fmt: skip
+    parser.add_argument(
+        "--label", metavar="NAME", help="with --model: the column that is none of its inputs"
+    )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the report as JSON too")
     parser.add_argument("--html", metavar="FILE", type=Path, help="write it as a page with plots")
     parser.add_argument(
@@ -57,8 +70,13 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"--epochs {options.epochs}: expected at least 1")
     if not 0 <= options.seed < 2**32:
         parser.error(f"--seed {options.seed}: expected 0 to 2**32 - 1")
-    if options.csv == "":
-        parser.error("--csv: came empty; expected the name of a file")
+    for option in ("csv", "model"):
+        if getattr(options, option) == "":
+            parser.error(f"--{option}: came empty; expected the name of a file")
+    if options.label and not (options.model and options.csv):
+        parser.error(f"--label {options.label}: needs --model and --csv")
+    if options.model and options.download:
+        parser.error("--download: not allowed with --model, which takes any --csv")
     for option, path in (("--json", options.json), ("--html", options.html)):
         # The run takes a minute or more; what cannot be written is said before it.
         if path is not None and (fault := fault_of(path)):
@@ -69,32 +87,33 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
+class _Work(NamedTuple):
+    """What is compared, and what is told of it."""
+
+    comparison: Any
+    data: dict[str, Any]
+    """For the table and the JSON."""
+    told: dict[str, str]
+    """For the page."""
+
+
 def run(options: argparse.Namespace) -> int:
     """Runs every stage and returns the exit status."""
     from tqdm import tqdm
 
     from parity_tests.reference.keras_process import KerasProcess
 
-    frame, source = _rows(options)
     with KerasProcess() as keras:
         started = keras.start()  # TensorFlow loads while the rows are prepared
 
-        from data import prepare
-        from parity_tests.report.stages import Comparison
         from parity_tests.report.table import as_json, print_report
 
-        prepared = prepare(frame, seed=options.seed)
-        data = {
-            "source": source,
-            "rows": len(frame),
-            "positives": prepared.positives,
-        }
+        work = _own(options, keras) if options.model else _tutorials(options, keras)
         versions = {**origin.versions(), **keras.wait(started)}
-        comparison = Comparison(
-            prepared, keras, options.seed, options.epochs, trace=options.html is not None
-        )
         results = []
-        with tqdm(list(comparison.steps()), unit="stage", disable=None, leave=False) as progress:
+        with tqdm(
+            list(work.comparison.steps()), unit="stage", disable=None, leave=False
+        ) as progress:
             for step in progress:
                 progress.set_description(step.name)
                 results += step.run()
@@ -102,22 +121,60 @@ def run(options: argparse.Namespace) -> int:
             from parity_tests.report.evidence import gather
             from parity_tests.report.page.page import page
 
-            told = {
-                "source": source,
-                "rows": f"{len(frame):,}",
-                "positives": f"{prepared.positives:,}",
-                "SHA-256 of the values": origin.fingerprint(frame),
-                "seed": str(options.seed),
-                "epochs of fit": str(options.epochs),
-            }
-            known = origin.Origin(options.command, told, versions, origin.machine())
-            write_atomically(options.html, page(results, gather(comparison), known))
+            evidence = None if options.model else gather(work.comparison)
+            known = origin.Origin(options.command, work.told, versions, origin.machine())
+            write_atomically(options.html, page(results, evidence, known))
     if options.json:
         write_atomically(
-            options.json, json.dumps(as_json(results, data, versions), indent=2) + "\n"
+            options.json, json.dumps(as_json(results, work.data, versions), indent=2) + "\n"
         )
-    print_report(results, data, versions)
+    print_report(results, work.data, versions)
     return 0 if all(result.agree for result in results) else 1
+
+
+def _tutorials(options: argparse.Namespace, keras: KerasProcess) -> _Work:
+    """The tutorial's network on its rows."""
+    import data
+    from parity_tests.report.stages import Comparison
+
+    frame, source = _rows(options)
+    prepared = data.prepare(frame, seed=options.seed)
+    comparison = Comparison(
+        prepared, keras, options.seed, options.epochs, trace=options.html is not None
+    )
+    counts = {"source": source, "rows": len(frame), "positives": prepared.positives}
+    told = {
+        "source": source,
+        "rows": f"{len(frame):,}",
+        "positives": f"{prepared.positives:,}",
+        "SHA-256 of the values": origin.fingerprint(frame),
+        "seed": str(options.seed),
+        "epochs of fit": str(options.epochs),
+    }
+    return _Work(comparison, counts, told)
+
+
+def _own(options: argparse.Namespace, keras: KerasProcess) -> _Work:
+    """A model of somebody's own, on their rows or on drawn ones."""
+    import data
+    from parity_tests.report.own_stages import OwnComparison
+
+    rows, labels = (None, None)
+    if options.csv is not None:
+        rows, labels = data.load_table(options.csv, options.label)
+        rows = rows.astype("float32")
+    try:
+        comparison = OwnComparison(options.model, keras, rows, labels, options.seed, options.epochs)
+    except ValueError as error:
+        raise data.DataError(str(error)) from None
+    came = "drawn rows" if rows is None else options.csv
+    source, count = f"{options.model} on {came}", len(comparison.features)
+    notes = list(comparison.notes)
+    if rows is not None and len(rows) > count:
+        notes.append(f"the first {count:,} of {len(rows):,} rows are compared")
+    told = {"source": source, "rows": f"{count:,}", "seed": str(options.seed)}
+    told |= {f"note {i}": note for i, note in enumerate(notes, 1)}
+    return _Work(comparison, {"source": source, "rows": count, "notes": notes}, told)
 
 
 def _rows(options: argparse.Namespace) -> tuple[Any, str]:

@@ -8,11 +8,16 @@ Example:
     torch.Size([2, 1])
 """
 
+from torch_impl import layers, losses, schedules
 from torch_impl.features import FeatureTransform
-from torch_impl.keras.adam import KerasAdam
+from torch_impl.keras.adam import KerasAdam, KerasAdamW
 from torch_impl.keras.callbacks import Callback, EarlyStopping
 from torch_impl.keras.dropout import KerasDropout
+from torch_impl.keras.learning_rate import LearningRateScheduler, ReduceLROnPlateau
 from torch_impl.keras.metrics import KerasMetrics
+from torch_impl.keras.regularizers import L1L2
+from torch_impl.keras.rmsprop import KerasRMSprop
+from torch_impl.keras.sgd import KerasSGD
 from torch_impl.keras.weights import (
     KERAS_WEIGHT_MAP,
     WeightRow,
@@ -21,11 +26,12 @@ from torch_impl.keras.weights import (
 )
 from torch_impl.keras_files.api import (
     KerasFileError,
-    KerasNetwork,
     load_keras,
     load_keras_optimizer,
     save_keras,
 )
+from torch_impl.keras_files.model_checkpoint import ModelCheckpoint
+from torch_impl.keras_network import KerasNetwork
 from torch_impl.model import FraudClassifier, prior_log_odds
 from torch_impl.training.checkpoint import CheckpointError
 from torch_impl.training.fit import evaluate, fit, predict
@@ -34,6 +40,7 @@ from torch_impl.training.sampling import oversample
 
 __all__ = [
     "KERAS_WEIGHT_MAP",
+    "L1L2",
     "Callback",
     "CheckpointError",
     "EarlyStopping",
@@ -41,19 +48,28 @@ __all__ = [
     "FraudClassifier",
     "History",
     "KerasAdam",
+    "KerasAdamW",
     "KerasDropout",
     "KerasFileError",
     "KerasMetrics",
     "KerasNetwork",
+    "KerasRMSprop",
+    "KerasSGD",
+    "LearningRateScheduler",
+    "ModelCheckpoint",
+    "ReduceLROnPlateau",
     "WeightRow",
     "evaluate",
     "fit",
+    "layers",
     "load_keras",
     "load_keras_optimizer",
     "load_keras_weights",
+    "losses",
     "oversample",
     "predict",
     "prior_log_odds",
     "save_keras",
+    "schedules",
     "to_keras_weights",
 ]

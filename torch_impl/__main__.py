@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from torch_impl.keras.layers import kind_of
 from torch_impl.keras.network import Layer
 from torch_impl.keras_files.api import read_keras, read_network
 from torch_impl.keras_files.contents import Contents, by_layer, printable
-from torch_impl.keras_files.layers import kind_of
 from torch_impl.keras_files.writing import write_keras
 
 _EXAMPLES = """examples:
@@ -140,9 +140,9 @@ def _show(summary: _Summary) -> None:
 
 
 def _kind(layer: Layer) -> str:
-    if layer.kind == "Dropout":
-        return f"Dropout {layer.rate:g}"
-    return layer.kind if layer.activation == "linear" else f"{layer.kind}, {layer.activation}"
+    if layer.rate:
+        return f"{layer.kind} {layer.rate:g}"
+    return layer.kind if layer.activation == "linear" else f"{layer.kind}, {layer.last_activation}"
 
 
 if __name__ == "__main__":

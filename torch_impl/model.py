@@ -9,7 +9,9 @@ what a stable loss needs, and a weight has shape (out, in), the transpose of Ker
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ from torch_impl.base.scripting import Unscriptable
 from torch_impl.keras.dropout import KerasDropout
 from torch_impl.keras.network import Network
 from torch_impl.keras.random import glorot_uniform, layer_seeds
+from torch_impl.keras.regularizers import L1L2
 
 __all__ = ["FraudClassifier", "prior_log_odds"]
 
@@ -87,6 +90,9 @@ class FraudClassifier(Unscriptable, nn.Module):
 
     keras_network: Network | None = None
     """The chain of layers in the Keras file that the model came from, if it came from one."""
+
+    regularizers: Mapping[str, L1L2] = MappingProxyType({})
+    """What `fit` adds to the loss, by the parameters' names; a file may say so."""
 
     def __init__(
         self,

@@ -41,6 +41,7 @@ _BATCH = "torch_impl/keras/normalization.py"
 _CALLBACKS = "torch_impl/keras/callbacks.py"
 _CHECKPOINT = "torch_impl/training/checkpoint.py"
 _DROPOUT = "torch_impl/keras/dropout.py"
+_DRAWING = "torch_impl/keras/drawing.py"
 _FEATURES = "torch_impl/features.py"
 _LOSSES = "torch_impl/keras/losses.py"
 _METRICS = "torch_impl/keras/metrics.py"
@@ -48,11 +49,16 @@ _MODEL = "torch_impl/model.py"
 _MODES = "torch_impl/base/modes.py"
 _CPP = "torch_impl/training/native_epoch.cpp"
 _NATIVE = "torch_impl/training/native.py"
-_LAYERS = "torch_impl/keras_files/layers.py"
+_LAYERS = "torch_impl/keras/layers.py"
 _MODULES = "torch_impl/keras_files/modules.py"
 _RANDOM = "torch_impl/keras/random.py"
 _SAMPLING = "torch_impl/training/sampling.py"
 _TRAINING = "torch_impl/training/fit.py"
+_EPOCHS = "torch_impl/training/epochs.py"
+_OBJECTIVE = "torch_impl/training/objective.py"
+_OPTIMIZER = "torch_impl/keras/optimizer.py"
+_OPTIONS = "torch_impl/keras/layer_options.py"
+_NETWORK = "torch_impl/keras_network.py"
 _REPLACING = "torch_impl/base/replacing.py"
 _ROWS = "torch_impl/training/rows.py"
 _WEIGHTS = "torch_impl/keras/weights.py"
@@ -93,6 +99,7 @@ _FIRST = {
     _CHECKPOINT: ["test_checkpoint.py"],
     _REPLACING: ["test_replacing.py", "test_checkpoint.py"],
     _DROPOUT: ["test_keras_parts.py", _DRAWS],
+    _DRAWING: ["test_keras_parts.py", _DRAWS],
     _FEATURES: ["test_features.py"],
     _LOSSES: ["test_keras_parts.py", _PASSES, _STEPS],
     _ADAM: ["test_keras_parts.py", _STEPS, _RUNS],
@@ -152,7 +159,7 @@ FAULTS = (
     Change("global seed wraps one earlier", _RANDOM, "key = seed % (2**31 - 1)", "key = seed % (2**31 - 2)"),
     Change("permutation off by one", _RANDOM, "places + words % (n - places)", "places + words % (n - places - 1).clamp(min=1)"),
     Change("limit of Glorot-uniform from fan_in alone", _RANDOM, "math.sqrt(6.0 / max(2, fan_in + fan_out))", "math.sqrt(6.0 / max(2, 2 * fan_in))"),
-    Change("Glorot-uniform rounds once where Keras rounds twice", _RANDOM, "return u * (limit32 + limit32) - limit32", "return (u.double() * (2 * limit) - limit).float()"),
+    Change("Glorot-uniform rounds once where Keras rounds twice", _RANDOM, "return u * float(most - least) + float(least)", "return (u.double() * (maxval - minval) + minval).float()"),
     Change("layer seeds start one draw late", _RANDOM, "generator = random.Random(seed)\n", "generator = random.Random(seed)\n    generator.randint(1, int(1e9))\n"),
     Change("a slice of the stream starts at its block", _RANDOM, "[..., skipped : skipped + count]", "[..., :count]"),
     # dropout
@@ -161,7 +168,7 @@ FAULTS = (
     Change("a NaN stays in a unit that is dropped", _DROPOUT, "scaled.view(mask.dtype).bitwise_and_(mask)", "scaled.mul_(mask != 0)"),
     Change("gradient through units that are dropped", _DROPOUT, "return _Scaled.apply(gradient, *ctx.saved_tensors, ctx.scale), None, None", "return gradient * ctx.scale, None, None"),
     Change("the same mask at every call", _DROPOUT, "self.calls += 1", "self.calls += 0"),
-    Change("first mask skipped", _DROPOUT, "self.calls = 0\n", "self.calls = 1\n"),
+    Change("first mask skipped", _DRAWING, "self.calls = 0\n", "self.calls = 1\n"),
     Change("dropout on in inference", _DROPOUT, "if not self.training or self.rate == 0:", "if self.rate == 0:", ("test_predict.py::test_predict_gives_probabilities_without_dropout_and_keeps_the_mode",)),
     # loss
     Change("gradient at a logit of zero", _LOSSES, "(torch.sigmoid(logits) - labels) * gradient", "(torch.sigmoid(logits) + 0.5 * (logits == 0) - labels) * gradient"),
@@ -169,10 +176,10 @@ FAULTS = (
     Change("loss from logits clipped", _LOSSES, "return logits.clamp(min=0).sub_(logits * labels).add_(softplus)", "return logits.clamp(min=0).sub_(logits * labels).add_(softplus).clamp(max=16.118)"),
     Change("clip of probabilities of another size", _LOSSES, "_EPSILON = 1e-7", "_EPSILON = 1e-8"),
     Change("weighted mean for sum over N", _LOSSES, "return (losses if sample_weight is None else losses * sample_weight).mean()", "return losses.mean() if sample_weight is None else (losses * sample_weight).sum() / sample_weight.sum()"),
-    Change("class weights swapped", _LOSSES, 'weights[labels == whole("class_weight: class", label, 0, 1)] = weight', 'weights[labels != whole("class_weight: class", label, 0, 1)] = weight'),
+    Change("class weights swapped", _LOSSES, 'weights[labels == whole("class_weight: class", label, 0, last)] = weight', 'weights[labels != whole("class_weight: class", label, 0, last)] = weight'),
     Change("a class that is not named weighs nothing", _LOSSES, "weights = torch.ones_like(labels)", "weights = torch.zeros_like(labels)"),
     # Adam
-    Change("epsilon of torch's size", _ADAM, "eps: float = 1e-7,", "eps: float = 1e-8,"),
+    Change("epsilon of torch's size", _ADAM, "eps: float = 1e-7,\n        *,\n        amsgrad", "eps: float = 1e-8,\n        *,\n        amsgrad"),
     Change("epsilon inside the root", _ADAM, '        scale = torch._foreach_sqrt(v)\n        torch._foreach_add_(scale, group["eps"])\n', '        scale = torch._foreach_sqrt(torch._foreach_add(v, group["eps"]))\n'),
     Change("epsilon after the correction of bias", _ADAM, 'torch._foreach_add_(scale, group["eps"])', 'torch._foreach_add_(scale, group["eps"] * (1 - beta2 ** kinds[0][0]) ** 0.5)'),
     Change("decay powers one step behind", _ADAM, "t = torch.tensor(float(step), dtype=dtype)", "t = torch.tensor(float(max(step - 1, 1)), dtype=dtype)"),
@@ -187,18 +194,18 @@ FAULTS = (
     Change("precision and recall swapped", _METRICS, '"precision": _ratio(tp, tp + fp),', '"precision": _ratio(tp, tp + fn),'),
     Change("false positives counted as false negatives", _METRICS, "tn, fp, fn, tp = (int(count)", "tn, fn, fp, tp = (int(count)"),
     # fit
-    Change("last batch dropped", _TRAINING, "for start in range(0, len(rows), batch_size):\n            batch", "for start in range(0, len(rows) - batch_size + 1, batch_size):\n            batch"),
-    Change("last batch over-weighted in the epoch's loss", _TRAINING, "loss.detach().double() * len(y)", "loss.detach().double() * batch_size"),
+    Change("last batch dropped", _EPOCHS, "for start in range(0, len(rows), batch_size):\n            batch", "for start in range(0, len(rows) - batch_size + 1, batch_size):\n            batch"),
+    Change("last batch over-weighted in the epoch's loss", _EPOCHS, "loss.detach().double() * len(y)", "loss.detach().double() * batch_size"),
     Change("rows shuffled anew in each epoch", _TRAINING, "            logs = epoch_engine.train(\n", "            anew = torch.randperm(len(rows)) if shuffle and epoch else slice(None)\n            rows, labels = rows[anew], labels[anew]\n            logs = epoch_engine.train(\n"),
     Change("labels not shuffled with their rows", _TRAINING, "rows, labels = rows[order], labels[order]", "rows = rows[order]"),
     Change("weights not shuffled with their rows", _TRAINING, "weights = None if weights is None else weights[order]", "weights = weights"),
-    Change("gradients added up over steps", _TRAINING, "                parameter.grad = None  #", "                pass  #"),
-    Change("class weight in the metrics", _TRAINING, "                totals.update(logits, y)\n        return _logs(loss_sum, len(rows), totals, labels.dtype)\n\n    def", "                totals.update(logits if weights is None else logits * weights[batch], y)\n        return _logs(loss_sum, len(rows), totals, labels.dtype)\n\n    def"),
-    Change("eager epoch reports the unweighted loss", _TRAINING, "loss_sum += loss.detach().double() * len(y)", "loss_sum += losses.detach().double().sum()"),
-    Change("compiled epoch reports the unweighted loss", _TRAINING, '_native_logs(totals, "weighted_loss", rows, metrics)', '_native_logs(totals, "loss", rows, metrics)'),
+    Change("gradients added up over steps", _EPOCHS, "                parameter.grad = None  #", "                pass  #"),
+    Change("class weight in the metrics", _EPOCHS, "                totals.update(outputs, y)\n        return _logs(loss_sum, len(rows), totals, labels.dtype)\n\n    def", "                totals.update(outputs if weights is None else outputs * weights[batch], y)\n        return _logs(loss_sum, len(rows), totals, labels.dtype)\n\n    def"),
+    Change("eager epoch reports the unweighted loss", _EPOCHS, "loss_sum += loss.detach().double() * len(y)", "loss_sum += losses.detach().double().sum()"),
+    Change("compiled epoch reports the unweighted loss", _EPOCHS, '_native_logs(totals, "weighted_loss", rows, metrics)', '_native_logs(totals, "loss", rows, metrics)'),
     Change("validation with dropout", _MODES, "            module.training = False\n", "            pass\n"),
     Change("validation rows are the training rows", _TRAINING, "measured = epoch_engine.evaluate(*validation, batch_size, metrics)", "measured = epoch_engine.evaluate(rows[part], labels[part], None, batch_size, metrics)"),
-    Change("history in float64", _TRAINING, "held = torch.float64 if dtype == torch.float64 else torch.float32", "held = torch.float64", ("test_losses_and_history.py::test_history_holds_what_float32_held",)),
+    Change("history in float64", _EPOCHS, "held = torch.float64 if dtype == torch.float64 else torch.float32", "held = torch.float64", ("test_losses_and_history.py::test_history_holds_what_float32_held",)),
     Change("every epoch takes the first steps again", _TRAINING, "start = epoch % epochs_per_pass * steps * batch_size", "start = 0"),
     Change("mode of the module not put back", _TRAINING, "        opened.enter_context(own_modes(model))\n", "", ("test_modules_given.py::test_fit_leaves_the_mode_of_the_module_as_it_was",)),
     # early stopping and checkpoints
@@ -209,7 +216,7 @@ FAULTS = (
     Change("min_delta ignored", _CALLBACKS, "np.float32(current - self.sign * self.min_delta)", "np.float32(current)"),
     Change("direction of what is monitored ignored", _CALLBACKS, 'self.sign = -1.0 if mode == "min" or (mode == "auto" and name in _DOWN) else 1.0', "self.sign = 1.0"),
     Change("checkpoint written in place", _REPLACING, 'descriptor, part = tempfile.mkstemp(".part", f".{path.name}.", path.parent)', "descriptor, part = os.open(path, os.O_WRONLY | os.O_CREAT), str(path)", ("test_checkpoint.py::test_a_kill_while_writing_leaves_the_old_checkpoint",)),
-    Change("dropout count not restored", _DROPOUT, 'self.calls = whole("KerasDropout: calls", state, 0)', "pass"),
+    Change("dropout count not restored", _DRAWING, 'self.calls = whole(f"{type(self).__name__}: calls", state, 0)', "pass"),
     Change("optimizer not restored", _CHECKPOINT, "        optimizer.load_state_dict({", "        dict({", ("test_checkpoint.py::test_another_optimizer_state_is_resumed_too",)),
     Change("early stopping not restored", _CHECKPOINT, "            callback.load_state_dict({**kept", "            dict({**kept"),
     Change("torch's generator not restored", _CHECKPOINT, "        torch.set_rng_state(", "        print("),
@@ -254,11 +261,11 @@ FAULTS = (
     # thirty of another hand; those marked live are in the reference and the proof itself
     Change("the metric clips what the loss does not", _METRICS, "loss = binary_crossentropy_from_logits(logits, labels).sum(dtype=torch.float64)", "loss = binary_crossentropy_from_logits(logits, labels).clamp(max=16.118).sum(dtype=torch.float64)"),
     Change("a pass in steps drops its last short batch", _TRAINING, "return slice(start, min(start + steps * batch_size, rows))", "return slice(start, min(start + steps * batch_size, rows // batch_size * batch_size))"),
-    Change("class weights cut off to whole numbers", _LOSSES, 'weights[labels == whole("class_weight: class", label, 0, 1)] = weight', 'weights[labels == whole("class_weight: class", label, 0, 1)] = int(weight)'),
-    Change("a loss over no more than a thousand rows", _TRAINING, 'logs = {"loss": float(loss_sum) / max(rows, 1)}', 'logs = {"loss": float(loss_sum) / max(min(rows, 1000), 1)}'),
+    Change("class weights cut off to whole numbers", _LOSSES, 'weights[labels == whole("class_weight: class", label, 0, last)] = weight', 'weights[labels == whole("class_weight: class", label, 0, last)] = int(weight)'),
+    Change("a loss over no more than a thousand rows", _EPOCHS, 'logs = {"loss": float(loss_sum) / max(rows, 1)}', 'logs = {"loss": float(loss_sum) / max(min(rows, 1000), 1)}'),
     Change("a run with a seed draws from torch's generator all the same", _TRAINING, "    order_seed = seed\n", "    order_seed = seed\n    torch.randint(2**32, ())\n"),
     Change("the rows trained on are changed in place", _TRAINING, "rows, labels = rows[order], labels[order]", "rows[:], labels[:] = rows[order], labels[order]"),
-    Change("Adam moves parameters that have no gradient", _ADAM, 'parameters = [p for p in group["params"] if p.grad is not None]', 'parameters = [p for p in group["params"] if p.grad is not None or self.state.get(p)]\n                for p in parameters:\n                    p.grad = torch.zeros_like(p) if p.grad is None else p.grad'),
+    Change("Adam moves parameters that have no gradient", _OPTIMIZER, 'parameters = [p for p in group["params"] if p.grad is not None]', 'parameters = [p for p in group["params"] if p.grad is not None or self.state.get(p)]\n                for p in parameters:\n                    p.grad = torch.zeros_like(p) if p.grad is None else p.grad'),
     Change("Adam's moments start at the first gradient", _ADAM, "change = torch._foreach_sub(g, m)", 'if kinds[0][0] == 1:\n            torch._foreach_add_(m, g)\n        change = torch._foreach_sub(g, m)'),
     Change("beta as float64 holds it in Adam's corrections", _ADAM, 'betas = torch.tensor(group["betas"], dtype=torch.float32).to(dtype)', 'betas = torch.tensor(group["betas"], dtype=dtype)'),
     Change("C++: beta as float64 holds it in Adam's corrections", _NATIVE, "powers = np.float32(beta1), np.float32(beta2)", "powers = beta1, beta2"),
@@ -295,7 +302,7 @@ FAULTS = (
     Change("every group has the first one's learning rate", _ADAM, "self.alpha(kind[0], group, kind[1])", "self.alpha(kind[0], self.param_groups[0], kind[1])", ("test_keras_parts.py::test_each_group_has_its_own_numbers_and_each_parameter_its_own_count_of_steps",)),
     Change("every group has the first one's decays", _ADAM, "beta1, beta2 = group[\"betas\"]", "beta1, beta2 = self.param_groups[0][\"betas\"]", ("test_keras_parts.py::test_each_group_has_its_own_numbers_and_each_parameter_its_own_count_of_steps",)),
     Change("all parameters count the first one's steps", _ADAM, "(int(state[\"step\"]), p.dtype)", "(int(states[0][\"step\"]), p.dtype)", ("test_keras_parts.py::test_each_group_has_its_own_numbers_and_each_parameter_its_own_count_of_steps",)),
-    Change("only the first group is stepped", _ADAM, "for group in self.param_groups:", "for group in self.param_groups[:1]:", ("test_keras_parts.py::test_each_group_has_its_own_numbers_and_each_parameter_its_own_count_of_steps",)),
+    Change("only the first group is stepped", _OPTIMIZER, "            for group in self.param_groups:\n                parameters", "            for group in self.param_groups[:1]:\n                parameters", ("test_keras_parts.py::test_each_group_has_its_own_numbers_and_each_parameter_its_own_count_of_steps",)),
     Change("the learning rate of the first step for ever", _ADAM, "torch.as_tensor(group[\"lr\"], dtype=dtype)", "torch.as_tensor(group.setdefault(\"first lr\", group[\"lr\"]), dtype=dtype)", ("test_callbacks.py::test_a_learning_rate_set_between_epochs_is_the_next_epochs",)),
     Change("C++: the learning rate that the optimizer was made with", _NATIVE, "[group[\"lr\"], *powers", "[self._optimizer.defaults[\"lr\"], *powers", ("test_callbacks.py::test_a_learning_rate_set_between_epochs_is_the_next_epochs",)),
     Change("a negative min_delta lowers the bar", _CALLBACKS, "self.min_delta = abs(min_delta)", "self.min_delta = min_delta", ("test_early_stopping.py::test_a_course_ends_in_the_epoch_and_on_the_weights_written_down",)),
@@ -313,22 +320,22 @@ FAULTS = (
     Change("dropouts within other modules are not resumed", _CHECKPOINT, "for module in model.modules() if", "for module in model.children() if", ("test_checkpoint.py::test_the_seed_of_a_dropout_within_other_modules_is_part_of_the_run",)),
     Change("every dropout resumes with the first one's count", _CHECKPOINT, "        model.load_state_dict(weights)\n", "        model.load_state_dict(weights)\n        for layer in _dropouts(model):\n            layer.calls = _dropouts(model)[0].calls\n", ("test_checkpoint.py::test_a_resumed_run_gets_back_all_that_a_run_has",)),
     Change("only the first callback is resumed", _CHECKPOINT, "            callback.load_state_dict({**kept", "            if position == 0:\n                callback.load_state_dict({**kept", ("test_checkpoint.py::test_a_resumed_run_gets_back_all_that_a_run_has",)),
-    Change("a checkpoint is one callback behind", _TRAINING, "            for callback in callbacks:\n                callback.on_epoch_end(epoch, logs, model)\n            if store is not None:\n                store.save(model, optimizer, callbacks, history, run)\n", "            if store is not None:\n                store.save(model, optimizer, callbacks, history, run)\n            for callback in callbacks:\n                callback.on_epoch_end(epoch, logs, model)\n", ("test_checkpoint.py::test_early_stopping_waits_on_where_it_was_interrupted",)),
+    Change("a checkpoint is one callback behind", _TRAINING, "            for callback in callbacks:\n                callback.on_epoch_end(epoch, logs, model)\n            history.append(epoch, logs)\n            if store is not None:\n                store.save(model, optimizer, callbacks, history, run)\n", "            history.append(epoch, logs)\n            if store is not None:\n                store.save(model, optimizer, callbacks, history, run)\n            for callback in callbacks:\n                callback.on_epoch_end(epoch, logs, model)\n", ("test_checkpoint.py::test_early_stopping_waits_on_where_it_was_interrupted",)),
     Change("a resumed run forgets its history", _CHECKPOINT, "        history.history.update(facts[\"history\"])\n", "", ("test_checkpoint.py::test_a_resumed_run_gets_back_all_that_a_run_has",)),
     Change("a resumed run trains all its epochs again", _TRAINING, "_bar(range(len(history.epoch), epochs), progress)", "_bar(range(len(history.epoch), len(history.epoch) + epochs), progress)", ("test_checkpoint.py::test_a_kill_while_writing_leaves_the_old_checkpoint",)),
-    Change("labels between 0 and 1 are taken", _ROWS, "(labels == 0) | (labels == 1)", "(labels >= 0) & (labels <= 1)", ("test_rows_given.py::test_bad_input_is_refused_before_anything_is_trained",)),
-    Change("labels are rounded", _ROWS, "labels = column(y, like.numbers, f\"{where}: y\", len(rows))", "labels = column(y, like.numbers, f\"{where}: y\", len(rows)).round()", ("test_rows_given.py::test_bad_input_is_refused_before_anything_is_trained",)),
+    Change("labels between 0 and 1 are taken", _OBJECTIVE, "(labels == 0) | (labels == 1)", "(labels >= 0) & (labels <= 1)", ("test_rows_given.py::test_bad_input_is_refused_before_anything_is_trained",)),
+    Change("labels are rounded", _OBJECTIVE, "labels = column(labels, like, f\"{where}: y\", len(rows))", "labels = column(labels, like, f\"{where}: y\", len(rows)).round()", ("test_rows_given.py::test_bad_input_is_refused_before_anything_is_trained",)),
     Change("a row of labels is taken for a column", _ROWS, "if numbers.shape not in ((rows,), (rows, 1)):", "if numbers.numel() != rows:", ("test_rows_given.py::test_bad_input_is_refused_before_anything_is_trained",)),
     Change("weights of rows lie in a row", _TRAINING, "weights = column(sample_weight, like.numbers, \"fit: sample_weight\", len(rows))", "weights = as_tensor(sample_weight, like.numbers)", ("test_rows_given.py::test_bad_input_is_refused_before_anything_is_trained",)),
     Change("a gradient flows into the rows", _ARRAYS, "return tensor.detach().to(like.device, like.dtype)", "return tensor.to(like.device, like.dtype)", ("test_rows_given.py::test_no_gradient_flows_into_what_the_caller_gave",)),
     Change("rows pass through float32", _ARRAYS, "return tensor.detach().to(like.device, like.dtype)", "return tensor.detach().float().to(like.device, like.dtype)", ("test_rows_given.py::test_rows_reach_the_model_rounded_once_to_its_own_dtype",)),
     Change("validation rows are shuffled and their labels are not", _TRAINING, "        rows = rows.contiguous()\n", "        if shuffle and validation is not None:\n            validation = validation[0][shuffle_permutation(order_seed, len(validation[0]))], *validation[1:]\n        rows = rows.contiguous()\n", ("test_predict.py::test_evaluate_gives_what_fit_reports_for_validation",)),
     Change("validation comes before the epoch", _TRAINING, "            logs = epoch_engine.train(\n                rows[part],\n                labels[part],\n                None if weights is None else weights[part],\n                batch_size,\n                metrics,\n            )\n            if validation is not None:\n                measured = epoch_engine.evaluate(*validation, batch_size, metrics)\n", "            if validation is not None:\n                measured = epoch_engine.evaluate(*validation, batch_size, metrics)\n            logs = epoch_engine.train(\n                rows[part],\n                labels[part],\n                None if weights is None else weights[part],\n                batch_size,\n                metrics,\n            )\n            if validation is not None:\n", ("test_predict.py::test_evaluate_gives_what_fit_reports_for_validation",)),
-    Change("metrics add up over epochs", _TRAINING, "        totals = KerasMetrics(rows.device) if metrics else None\n        loss_sum = torch.zeros((), dtype=torch.float64, device=rows.device)\n        for start", "        totals = KerasMetrics(rows.device) if metrics else None\n        if totals is not None:\n            totals = vars(self.optimizer).setdefault(\"totals\", totals)\n        loss_sum = torch.zeros((), dtype=torch.float64, device=rows.device)\n        for start", ("test_checkpoint.py::test_a_resumed_run_gets_back_all_that_a_run_has",)),
+    Change("metrics add up over epochs", _EPOCHS, "        totals = objective.metrics(rows.device) if metrics else None\n        loss_sum = torch.zeros((), dtype=torch.float64, device=rows.device)\n        for start", "        totals = objective.metrics(rows.device) if metrics else None\n        if totals is not None:\n            totals = vars(self.optimizer).setdefault(\"totals\", totals)\n        loss_sum = torch.zeros((), dtype=torch.float64, device=rows.device)\n        for start", ("test_checkpoint.py::test_a_resumed_run_gets_back_all_that_a_run_has",)),
     Change("the rest of a pass is no epoch", _TRAINING, "epochs_per_pass = -(-rows // (steps * batch_size))", "epochs_per_pass = max(rows // (steps * batch_size), 1)", ("test_rows_given.py::test_epochs_of_some_steps_walk_through_the_rows",)),
-    Change("history in the order in which it was measured", _TRAINING, "for name in sorted(logs)}", "for name in logs}", ("test_losses_and_history.py::test_history_is_held_in_float32_or_in_float64_where_the_model_is",)),
-    Change("history in the dtype of the rows", _TRAINING, "held = torch.float64 if dtype == torch.float64 else torch.float32", "held = dtype", ("test_losses_and_history.py::test_history_is_held_in_float32_or_in_float64_where_the_model_is",)),
-    Change("a class that weighs nothing weighs 1", _LOSSES, 'weights[labels == whole("class_weight: class", label, 0, 1)] = weight', 'weights[labels == whole("class_weight: class", label, 0, 1)] = weight or 1', ("test_rows_given.py::test_weights_of_rows_are_a_column_in_every_form",)),
+    Change("history in the order in which it was measured", _EPOCHS, "for name in sorted(logs)}", "for name in logs}", ("test_losses_and_history.py::test_history_is_held_in_float32_or_in_float64_where_the_model_is",)),
+    Change("history in the dtype of the rows", _EPOCHS, "held = torch.float64 if dtype == torch.float64 else torch.float32", "held = dtype", ("test_losses_and_history.py::test_history_is_held_in_float32_or_in_float64_where_the_model_is",)),
+    Change("a class that weighs nothing weighs 1", _LOSSES, 'weights[labels == whole("class_weight: class", label, 0, last)] = weight', 'weights[labels == whole("class_weight: class", label, 0, last)] = weight or 1', ("test_rows_given.py::test_weights_of_rows_are_a_column_in_every_form",)),
     Change("dense_10 comes before dense_2", _H5, "key=lambda numbered: numbered[0])", "key=lambda numbered: str(numbered[0]))", ("test_keras_files_alike.py::test_what_keras_wrote_comes_to_the_module_it_belongs_to",)),
     Change("variable 10 comes before variable 2", _H5, "found = [members.get(str(i)) for i in range(count)]", "found = [members.get(str(i)) for i in sorted(range(count), key=str)]", ("test_keras_network.py::test_a_model_and_its_optimizer_come_back_from_a_file",)),
     Change("item 10 of a list comes before item 2", _GRAPH, "for number in sorted(numbers)]", "for number in sorted(numbers, key=str)]", ("test_object_graph.py::test_objects_are_found_by_path_and_lists_are_in_order",)),
@@ -336,8 +343,8 @@ FAULTS = (
     Change("Adam's variables of a legacy file in the order of their names", _LEGACY, "for name in _names(group, \"weight_names\", where):", "for name in sorted(_names(group, \"weight_names\", where)):", ("test_keras_network.py::test_a_model_and_its_optimizer_come_back_from_a_file",)),
     Change("a dropout's seed of 0 is none, in a module", _LAYERS, "if layer.seed is None else", "if not layer.seed else", ("test_keras_network.py::test_dropout_keeps_its_rate_and_seed",)),
     Change("a dropout's seed of 0 is none, of a module", _MODULES, "seed = drop.seed if isinstance(drop, KerasDropout) else None", "seed = (drop.seed or None) if isinstance(drop, KerasDropout) else None", ("test_keras_network.py::test_a_fraud_classifier_is_told_under_kerass_default_names",)),
-    Change("a dropout's seed of 0 is none, as read", _LAYERS, "seed=seed if type(seed) is int else None", "seed=(seed or None) if type(seed) is int else None", ("test_keras_files_alike.py::test_what_keras_wrote_comes_to_the_module_it_belongs_to",)),
-    Change("a dropout's seed of 0 is none, as written", _LAYERS, "\"seed\": layer.seed,", "\"seed\": layer.seed or None,", ("test_keras_files_alike.py::test_what_is_written_stands_where_keras_looks_for_it",)),
+    Change("a dropout's seed of 0 is none, as read", _OPTIONS, "seed=seed if type(seed) is int else None", "seed=(seed or None) if type(seed) is int else None", ("test_keras_files_alike.py::test_what_keras_wrote_comes_to_the_module_it_belongs_to",)),
+    Change("a dropout's seed of 0 is none, as written", _LAYERS, "lambda layer: {\"rate\": layer.rate, \"seed\": layer.seed, \"noise_shape\": None},\n        lambda layer, *_: (", "lambda layer: {\"rate\": layer.rate, \"seed\": layer.seed or None, \"noise_shape\": None},\n        lambda layer, *_: (", ("test_keras_files_alike.py::test_what_is_written_stands_where_keras_looks_for_it",)),
     Change("square kernel not transposed for a module", _MODULES, "held[row.torch].copy_(tensor.T if row.transpose else tensor)", "held[row.torch].copy_(tensor.T if row.transpose and tensor.shape != tensor.T.shape else tensor)", ("test_keras_files_alike.py::test_what_keras_wrote_comes_to_the_module_it_belongs_to",)),
     Change("square moments not transposed for an optimizer", _MODULES, "slots[name].copy_(tensor.T if row.transpose else tensor)", "slots[name].copy_(tensor.T if row.transpose and tensor.shape != tensor.T.shape else tensor)", ("test_keras_files_alike.py::test_what_keras_wrote_comes_to_the_module_it_belongs_to",)),
     Change("square kernel not transposed for a file", _MODULES, "row.keras: (tensor.T if row.transpose else tensor).clone(", "row.keras: (tensor.T if row.transpose and tensor.shape != tensor.T.shape else tensor).clone(", ("test_keras_files_alike.py::test_what_is_written_stands_where_keras_looks_for_it",)),
@@ -358,7 +365,7 @@ FAULTS = (
     Change("steps as float32 holds them, as read", _H5, "iterations=int(tensors[0]),", "iterations=int(tensors[0].float()),", ("test_keras_files_alike.py::test_what_keras_wrote_comes_to_the_module_it_belongs_to",)),
     Change("the learning rate of the config, not the optimizer's", _H5, "learning_rate = float(rate[0]) if rate else numbers.get(\"learning_rate\")", "learning_rate = numbers.get(\"learning_rate\", float(rate[0]) if rate else None)", ("test_keras_h5_hostile.py::test_adams_variables_are_read_in_kerass_order",)),
     Change("weights of half precision are written as float32", _WRITING, "        group.create_dataset(name, data=tensor.numpy())", "        group.create_dataset(name, data=tensor.float().numpy() if tensor.dtype == torch.float16 else tensor.numpy())", ("test_keras_files_written.py::test_a_round_trip_keeps_every_bit",)),
-    Change("equal layers share the last one's bias", _MODULES, "            WeightRow(f\"{layer.name}/{name}\", f", "            WeightRow(f\"{next(la.name for la in network.layers[::-1] if name == 'bias' and (la.units, la.use_bias) == (layer.units, True) or la is layer)}/{name}\", f", ("test_keras_files_alike.py::test_what_is_written_stands_where_keras_looks_for_it",)),
+    Change("equal layers share the last one's bias", _NETWORK, "            WeightRow(f\"{layer.name}/{name}\", f", "            WeightRow(f\"{next(la.name for la in network.layers[::-1] if name == 'bias' and (la.units, la.use_bias) == (layer.units, True) or la is layer)}/{name}\", f", ("test_keras_files_alike.py::test_what_is_written_stands_where_keras_looks_for_it",)),
     Change("equal layers have their biases swapped as written", _WRITING, "                _put(group, str(i), tensor)\n        if", "                same = [t for t in contents.weights.values() if t.ndim == 1 and t.shape == tensor.shape]\n                at = [t is tensor for t in same]\n                _put(group, str(i), same[::-1][at.index(True)] if any(at) else tensor)\n        if", ("test_keras_files_alike.py::test_what_is_written_stands_where_keras_looks_for_it",)),
     Change("equal layers have their biases swapped in .h5 as read", _LEGACY, "        weights = {name: weights[name] for name in expected}\n", "        by = {n: [m for m in expected if m.endswith(\"bias\") and expected[m] == expected[n]] for n in expected}\n        weights = {n: weights[by[n][::-1][by[n].index(n)] if n in by[n] else n] for n in expected}\n", ("test_keras_files_alike.py::test_what_keras_wrote_comes_to_the_module_it_belongs_to",)),
     # what both sides of a relation hid
@@ -385,8 +392,8 @@ FAULTS = (
     Change("C++: the epsilon of Adam's group ignored", _NATIVE, '1 - beta2, group["eps"]]', '1 - beta2, self._optimizer.defaults["eps"]]', ("test_losses_and_history.py::test_fit_takes_adams_numbers_as_the_equation_says",)),
     Change("momentum and velocity swapped in HDF5 as read", _H5, "momentum=dict(zip(names, slots[0::2], strict=True)),\n        velocity=dict(zip(names, slots[1::2], strict=True)),", "momentum=dict(zip(names, slots[1::2], strict=True)),\n        velocity=dict(zip(names, slots[0::2], strict=True)),", ("test_keras_h5_hostile.py::test_adams_variables_are_read_in_kerass_order",)),
     Change("momentum and velocity swapped in a checkpoint as read", _SLOTS, "momentum=_tensors(graph, bundle, {n: momentum[n]", "momentum=_tensors(graph, bundle, {n: velocity[n]", ("test_adam_slots_hostile.py::test_adam_is_read_as_each_generation_keeps_it",)),
-    Change("every dropout has the first one's rate", _MODULES, "chain.append(layer_modules(layer, width, dtype))", "chain.append(layer_modules(next(la for la in network.layers if la.kind == \"Dropout\") if layer.kind == \"Dropout\" else layer, width, dtype))", ("test_keras_files_alike.py::test_what_keras_wrote_comes_to_the_module_it_belongs_to",)),
-    Change("activations named as each other", _LAYERS, "\"activation\": layer.activation, \"use", "\"activation\": {\"relu\": \"sigmoid\", \"sigmoid\": \"relu\"}.get(layer.activation, \"linear\"), \"use", ("test_keras_config.py::test_what_is_written_of_a_network_is_what_keras_writes",)),
+    Change("every dropout has the first one's rate", _NETWORK, "chain.append(layer_modules(layer, width, dtype))", "chain.append(layer_modules(next(la for la in network.layers if la.kind == \"Dropout\") if layer.kind == \"Dropout\" else layer, width, dtype))", ("test_keras_files_alike.py::test_what_keras_wrote_comes_to_the_module_it_belongs_to",)),
+    Change("activations named as each other", _LAYERS, "\"units\": layer.units, \"activation\": _activation_config(layer),", "\"units\": layer.units, \"activation\": {\"relu\": \"sigmoid\", \"sigmoid\": \"relu\"}.get(layer.activation, \"linear\"),", ("test_keras_config.py::test_what_is_written_of_a_network_is_what_keras_writes",)),
     Change("layers in the order in which the config lists them", _CONFIG, "    return [row for row, then in zip(order, followers, strict=True) if not _casts_for(row, then)]", "    order = sorted(order, key=rows.index)\n    return [row for row, then in zip(order, followers, strict=True) if not _casts_for(row, then)]", ("test_keras_config.py::test_a_functional_model_is_followed_from_its_input",)),
     Change("momentum and velocity swapped as written", _WRITING, "variables[f\"{flat}_momentum\"] = optimizer.momentum[name]\n        variables[f\"{flat}_velocity\"] = optimizer.velocity[name]", "variables[f\"{flat}_momentum\"] = optimizer.velocity[name]\n        variables[f\"{flat}_velocity\"] = optimizer.momentum[name]", ("test_keras_files_written.py::test_a_round_trip_keeps_every_bit",)),
     Change("a resumed optimizer has its decays swapped", _MODULES, "(state.beta_1, state.beta_2), state.epsilon", "(state.beta_2, state.beta_1), state.epsilon", ("test_keras_network.py::test_a_model_and_its_optimizer_come_back_from_a_file",)),
@@ -394,7 +401,7 @@ FAULTS = (
     Change("a run that ends at once tells no callback", _TRAINING, "    for callback in callbacks:\n        callback.on_train_end(model)\n", "    for callback in callbacks if history.epoch else ():\n        callback.on_train_end(model)\n", ("test_callbacks.py::test_callbacks_are_told_of_everything_in_their_order",)),
     Change("best weights come back on a stop alone where there are several callbacks", _TRAINING, "    for callback in callbacks:\n        callback.on_train_end(model)\n", "    for callback in [c for c in callbacks if c.stop_training] or callbacks:\n        callback.on_train_end(model)\n", ("test_callbacks.py::test_callbacks_are_told_of_everything_in_their_order",)),
     Change("probabilities of float64 by way of float32", _TRAINING, "return torch.sigmoid(outputs) if from_logits else outputs", "return torch.sigmoid(outputs.float()).to(rows.dtype) if from_logits else outputs", ("test_predict.py::test_predict_gives_probabilities_without_dropout_and_keeps_the_mode",)),
-    Change("a file's square kernel not transposed", _MODULES, 'transpose=name == "kernel")', 'transpose=name == "kernel" and layer.units != width)', ("test_keras_network.py",)),
+    Change("a file's square kernel not transposed", _NETWORK, 'transpose=name == "kernel")', 'transpose=name == "kernel" and layer.units != width)', ("test_keras_network.py",)),
     Change("moments of a file's square kernel not transposed", _MODULES, "slots[name].copy_(tensor.T if row.transpose else tensor)", "slots[name].copy_(tensor.T if row.transpose and tensor.shape != tensor.T.shape else tensor)", ("test_keras_network.py",)),
     Change("a square kernel not transposed for a file", _MODULES, "row.keras: (tensor.T if row.transpose else tensor).clone(", "row.keras: (tensor.T if row.transpose and tensor.shape != tensor.T.shape else tensor).clone(", ("test_keras_network.py",)),
     Change("weights of rows in float64 by way of float32", _TRAINING, 'weights = column(sample_weight, like.numbers, "fit: sample_weight", len(rows))', 'weights = column(sample_weight, like.numbers, "fit: sample_weight", len(rows))\n        weights = weights.float().to(like.numbers.dtype)', _OWN_DIGITS),
@@ -458,7 +465,7 @@ FAULTS = (
     Change("compiled: replaced methods not called", _NATIVE, "return hooked or any(", "return hooked or False and any(", _WATCHED),
     Change("compiled: a subclass taken for the plain model", _NATIVE, "type(model) is FraudClassifier and", "isinstance(model, FraudClassifier) and", _DERIVED),
     Change("compiled: a subclass taken for the plain optimizer", _NATIVE, "and type(optimizer) is KerasAdam)", "and isinstance(optimizer, KerasAdam))", _DERIVED),
-    Change("compiled: the path is chosen once and for all", _TRAINING, "native = NativeEpoch.create(model, optimizer, rows) if compiled else None", "native = (native if history.epoch else NativeEpoch.create(model, optimizer, rows)) if compiled else None", _WATCHED),
+    Change("compiled: the path is chosen once and for all", _TRAINING, "native = NativeEpoch.create(model, optimizer, rows) if plain else None", "native = (native if history.epoch else NativeEpoch.create(model, optimizer, rows)) if plain else None", _WATCHED),
     Change("compiled: the module's mode is left alone", _TRAINING, "            model.train()\n            part", "            None if native else model.train()\n            part", ("test_watchers.py::test_a_callback_finds_the_module_in_training",)),
     Change("compiled: a build is named without its source", _NATIVE, "sha256(source + repr(", "sha256(repr(", _NAMED),
     Change("compiled: a build is named without its processor", _NATIVE, "repr((command, _processor()))", 'repr((command, ""))', _NAMED),
@@ -467,14 +474,14 @@ FAULTS = (
     Change("compiled: a build is made anew in every process", _NATIVE, "_kept(folder, key) or _compiled(", "_compiled(", _NAMED),
     # whatever people bring
     Change("a sigmoid on every prediction", _TRAINING, "return torch.sigmoid(outputs) if from_logits else outputs", "return torch.sigmoid(outputs)"),
-    Change("a linear end taken for logits", "torch_impl/keras_files/modules.py", "self.ends_in_sigmoid = bool(ends) and isinstance(ends[0][-1], nn.Sigmoid)", "self.ends_in_sigmoid = True"),
+    Change("a linear end taken for logits", _NETWORK, "self.ends_in_sigmoid = bool(ends) and isinstance(ends[0][-1], nn.Sigmoid)", "self.ends_in_sigmoid = True"),
     Change("raw rows rounded before they are scaled", _ROWS, "return Like(numbers.double() if raw else numbers, numbers)", "return Like(numbers, numbers)"),
     Change("a state_dict's options are not taken over", _FEATURES, "        self._set_options(len(self.mean), clip, log_column, offset)\n", "", ("test_features.py",)),
     Change("a checkpoint goes on with other rows", _CHECKPOINT, 'if name != "order" and saved.get(name) != value', 'if name not in ("order", "x") and saved.get(name) != value'),
     Change("a digest of the first rows alone", _CHECKPOINT, "plain = tensor.detach()", "plain = tensor[:7].detach()"),
     Change("a checkpoint is not locked", _CHECKPOINT, "            self._lock.acquire(timeout=0)\n", "            pass\n", ("test_checkpoint.py::test_two_runs_on_one_checkpoint_refuse_each_other",), live=True),
     Change("a run without a seed goes on in another order", _TRAINING, '                order_seed = run["order"]\n', ""),
-    Change("weights of validation rows count in the metrics", _TRAINING, "                losses = losses * weights[start : start + batch_size]\n", "                losses = losses * weights[start : start + batch_size]\n                logits = logits * weights[start : start + batch_size]\n", ("test_losses_and_history.py::test_validation_rows_may_have_weights",)),
+    Change("weights of validation rows count in the metrics", _EPOCHS, "                losses = losses * weights[start : start + batch_size]\n", "                losses = losses * weights[start : start + batch_size]\n                logits = logits * weights[start : start + batch_size]\n", ("test_losses_and_history.py::test_validation_rows_may_have_weights",)),
     Change("best weights bring dropout's count of calls back", _CALLBACKS, "weights_of(model).items()", "model.state_dict().items()", ("test_recorded.py", "test_checkpoint.py")),
     Change("the other end of a config's guess", "torch_impl/keras_files/modules.py", 'ends = "sigmoid" if units == 1 else "linear"', 'ends = "sigmoid"', ("test_keras_files_found.py",)),
     Change("a guess is not told", "torch_impl/keras_files/api.py", "    for note in contents.notes:\n", "    for note in ():\n", ("test_keras_files_found.py",)),
@@ -607,8 +614,8 @@ FAULTS = (
     Change("a build from a folder that others may write to", _NATIVE, " and not status.st_mode & 0o022", "", ("test_builds.py::test_builds_are_kept_where_nobody_else_can_write",)),
     Change("a build from a folder that a link leads to", _NATIVE, "status = folder.lstat()", "status = folder.stat()", ("test_builds.py::test_builds_are_kept_where_nobody_else_can_write",)),
     Change("compiled: autocast is not noticed", _NATIVE, '            and not torch.is_autocast_enabled("cpu")\n', "", ("test_native_epoch.py",)),
-    Change("dropout's count of calls is not in the state_dict", _DROPOUT, "return torch.tensor(self.calls)", "return torch.tensor(0)", ("test_model.py",)),
-    Change("a program exported with dropout counts no calls", _DROPOUT, "if torch.jit.is_tracing() or torch.compiler.is_exporting():", "if False:", ("test_model.py::test_a_seeded_model_is_exported_in_eval_mode_alone",), live=True),
+    Change("dropout's count of calls is not in the state_dict", _DRAWING, "return torch.tensor(self.calls)", "return torch.tensor(0)", ("test_model.py",)),
+    Change("a program exported with dropout counts no calls", _DRAWING, "if torch.jit.is_tracing() or torch.compiler.is_exporting():", "if False:", ("test_model.py::test_a_seeded_model_is_exported_in_eval_mode_alone",), live=True),
     # what a stranger's file may cost, and say
     Change("a byte of a file is read twice", "torch_impl/keras_files/ledger.py", "if before > at or after < at + size:", "if False:", _BOUNDED),
     Change("what overlaps the next thing of a file is read", "torch_impl/keras_files/ledger.py", "if before > at or after < at + size:", "if before > at:", _BOUNDED),
@@ -648,13 +655,13 @@ FAULTS = (
     Change("gelu of the whole root of a half", "torch_impl/keras/activations.py", "float(np.float32(0.7071067811865476))", "0.7071067811865476", _FAMILY, live=True),
     Change("softmax down the rows", "torch_impl/keras/activations.py", '"softmax": lambda: nn.Softmax(-1)', '"softmax": lambda: nn.Softmax(0)', _FAMILY, live=True),
     Change("an ELU's alpha is 1", _LAYERS, "nn.ELU(layer.slope)", "nn.ELU()", _FAMILY, live=True),
-    Change("a network that ends in tanh is trained on as if it gave logits", _TRAINING, 'if end != "linear" and not (end', 'if False and not (end', ("test_keras_layers.py",)),
+    Change("a network that ends in tanh is trained on as if it gave logits", _OBJECTIVE, 'if end == "linear" or (end', 'if True or (end', ("test_keras_layers.py",)),
     Change("names that a file does not say go before the network's", _H5, "defaults = [layer.name for layer in told]", "defaults = [f\"{stem}_{i}\" if i else stem for i in range(len(told))]", ("test_keras_h5_hostile.py",)),
     Change("Adam's moments in the order of the kinds of layers", _H5, "        return _in_order_of(like, found)\n", "        return found\n", ("test_keras_layers.py",)),
     Change("a dropout that is always on is read as any other", _CONFIG, "return name if all(value is None for value in kwargs.values()) else None", "return name", ("test_keras_config.py",)),
     Change("a normalization's moving statistics are not in a checkpoint of fit", _BATCH, "        nn.Module._load_from_state_dict(self, state_dict, prefix, *others)\n", "        nn.BatchNorm1d._load_from_state_dict(self, state_dict, prefix, *others)\n", ("test_keras_layers.py",)),
-    Change("an activation of a class of one's own is taken for Keras's", _LAYERS, 'isinstance(told, dict) and told.get("registered_name") is not None', "False", ("test_keras_config.py",)),
-    Change("a ReLU with a top of 0 has none", _LAYERS, 'config.get("max_value") is not None', 'config.get("max_value")', ("test_keras_config.py",)),
+    Change("an activation of a class of one's own is taken for Keras's", _OPTIONS, 'isinstance(told, dict) and told.get("registered_name") is not None', "False", ("test_keras_config.py",)),
+    Change("a ReLU with a top of 0 has none", _OPTIONS, 'or config.get(option) is not None', 'or config.get(option)', ("test_keras_config.py",)),
     Change("moving statistics have moments", "torch_impl/keras/network.py", "if not name.endswith(_NOT_TRAINED)", "", ("test_keras_layers.py",)),
     Change("a normalization between two others goes to the first's place", _H5, "layer for layer in network.layers if layer.kind == kind", "layer for layer in network.layers[::-1] if layer.kind == kind", _FAMILY, live=True),
 )  # fmt: skip
@@ -665,7 +672,7 @@ HARMLESS = (
     Change("C++: no contraction into fused multiply-adds", _NATIVE, '"-fno-math-errno", "-fno-trapping-math",', '"-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off",'),
     Change("as many threads as there are", _TRAINING, "            torch.set_num_threads(1)\n", "            torch.set_num_threads(threads)\n"),
     Change("another batch size at inference", _TRAINING, "batch_size: int = 8192,\n    from_logits", "batch_size: int = 97,\n    from_logits"),
-    Change("validation in other batches", _TRAINING, "        \"\"\"Loss and metrics without dropout.\"\"\"\n        return _evaluate(self.model, rows, labels, weights, batch_size, metrics)", "        return _evaluate(self.model, rows, labels, weights, 33, metrics)"),
+    Change("validation in other batches", _EPOCHS, "        \"\"\"Loss and metrics without dropout.\"\"\"\n        return measure(self.objective, rows, labels, weights, batch_size, metrics)", "        return measure(self.objective, rows, labels, weights, 33, metrics)"),
     Change("validation rows in reverse", _ROWS, "    return rows.contiguous(), labels, weights\n", "    return rows.flip(0).contiguous(), labels.flip(0).contiguous(), None if weights is None else weights.flip(0)\n"),
     Change("masks of one call at a time", _DROPOUT, "_CALLS_AHEAD = 16", "_CALLS_AHEAD = 1"),
     Change("swaps of a shuffle in smaller parts", _RANDOM, "_SWAPS = 2**16", "_SWAPS = 7"),

@@ -294,13 +294,53 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         sequential(source(), row("Softmax", name="r", axis=0)),
         f"'r' is along axis 0; expected the last; {SUPPORTED}",
     ),
-    "relu-with-a-top": (
-        sequential(source(), row("ReLU", name="r", max_value=6)),
-        f"'r' has a max_value, negative_slope or threshold: not supported; {SUPPORTED}",
+    "relu-with-a-top-below-0": (
+        sequential(source(), row("ReLU", name="r", max_value=-1)),
+        f"'r' has max_value=-1; expected a number from 0 to 1e+09; {SUPPORTED}",
     ),
-    "relu-with-a-top-of-0": (
-        sequential(source(), row("ReLU", name="r", max_value=0.0)),
-        f"'r' has a max_value, negative_slope or threshold: not supported; {SUPPORTED}",
+    "relu-with-a-text-for-a-top": (
+        sequential(source(), row("ReLU", name="r", max_value="6")),
+        f"'r' has max_value=6; expected a number from 0 to 1e+09; {SUPPORTED}",
+    ),
+    "rescaling-of-another-width": (
+        sequential(source(), row("Rescaling", name="r", scale=[1.0, 2.0])),
+        "'r' has {'scale': [1.0, 2.0], 'offset': 0.0}; 5 features come in",
+    ),
+    "rescaling-without-a-scale": (
+        sequential(source(), row("Rescaling", name="r")),
+        f"'r' has scale=None; expected a number from -1e+30 to 1e+30; {SUPPORTED}",
+    ),
+    "rescaling-by-a-list-of-texts": (
+        sequential(source(), row("Rescaling", name="r", scale=["1", 2, 3])),
+        f"'r' has scale=1; expected a number from -1e+30 to 1e+30; {SUPPORTED}",
+    ),
+    "normalization-with-a-mean-alone": (
+        sequential(source(), row("Normalization", name="n", mean=[1.0, 2.0, 3.0])),
+        f"'n' has one of mean and variance; expected both, or neither; {SUPPORTED}",
+    ),
+    "normalization-along-another-axis": (
+        sequential(source(), row("Normalization", name="n", axis=None)),
+        f"'n' is along axis None; expected the last; {SUPPORTED}",
+    ),
+    "reshape-to-another-width": (
+        sequential(source(), row("Reshape", name="r", target_shape=[2])),
+        "'r' has {'target_shape': [2]}; 5 features come in",
+    ),
+    "reshape-to-two-axes": (
+        sequential(source(), row("Reshape", name="r", target_shape=[3, 1])),
+        f"'r' has target_shape=[3, 1]; expected one axis; {SUPPORTED}",
+    ),
+    "noise-without-a-deviation": (
+        sequential(source(), row("GaussianNoise", name="n")),
+        f"'n' has the stddev None; expected it in [0, 1]; {SUPPORTED}",
+    ),
+    "gaussian-dropout-of-everything": (
+        sequential(source(), row("GaussianDropout", name="n", rate=1)),
+        f"'n' has the rate 1; expected it below 1; {SUPPORTED}",
+    ),
+    "activation-with-weights": (
+        sequential(source(), dense(activation={"class_name": "PReLU", "config": {}})),
+        f"'a' has the activation \"{{'class_name': 'PReLU', 'config': {{}}}}\"; {SUPPORTED}",
     ),
     "activation-of-a-class-of-ones-own": (
         sequential(source(), row("Activation", name="x", activation={
@@ -326,17 +366,17 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         f"'a' has the activation \"{{'module': 'os'}}\"; {SUPPORTED}",
     ),
     "activation-with-options": (
-        sequential(source(), dense(activation={"class_name": "ReLU", "config": {"max_value": 6}})),
-        "'a' has the activation \"{'class_name': 'ReLU', 'config': {'max_value': 6}}\"; "
+        sequential(source(), dense(activation={"class_name": "ReLU", "config": {"threshold": -1}})),
+        "'a' has the activation \"{'class_name': 'ReLU', 'config': {'threshold': -1}}\"; "
         f"{SUPPORTED}",
     ),
     "every-layer-that-is-not-supported": (
         sequential(
             source(), row("Conv2D", name="c"), dense(activation="glu"), row("Dropout", name="d"),
-            dense("b"), row("GaussianNoise", name="n"),
+            dense("b"), row("Masking", name="n"),
         ),
         "the layer 'c' is a Conv2D; 'a' has the activation 'glu'; 'd' has the rate None; expected "
-        f"it in [0, 1]; the layer 'n' is a GaussianNoise; {SUPPORTED}",
+        f"it in [0, 1]; the layer 'n' is a Masking; {SUPPORTED}",
     ),
     "very-many-layers-that-are-not-supported": (
         sequential(source(), *(row("Conv2D", name=f"c{i}") for i in range(99))),

@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import data
@@ -22,6 +24,7 @@ from parity_tests.project.readme import PAGES, commands, symbols
 from parity_tests.reference import keras_process
 from parity_tests.reference.markers import WHOLE_REPORT
 from parity_tests.reference.selection import needed_packages
+from torch_impl.keras_files.reading import read_keras
 
 
 class Run(NamedTuple):
@@ -44,6 +47,10 @@ HERE = {
     "python -m parity_tests --epochs 10": Run("fit, 3 epochs", "--epochs 3"),
     "python -m parity_tests --json report.json": Run(_AGREE, leaves=("report.json",)),
     "python -m parity_tests --html report.html": Run(_AGREE, leaves=("report.html",)),
+    "python -m parity_tests --model my.keras --csv my.csv --label fraud": Run(_AGREE),
+    "python -m parity_tests.record --model my.keras answers.safetensors": Run(
+        "rows in answers.safetensors", leaves=("answers.safetensors",)
+    ),
     "python -m parity_tests.bench": Run("compiled", "--rounds 1 --epochs 2"),
     "python -m parity_tests.fuzz --cases 20000": Run("200 mutations, seed 1", "--cases 200"),
     "python -m parity_tests.judge.sigmoid": Run("Keras: ", "--every 4099"),
@@ -137,8 +144,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that the README speaks of, and a cache that has the download."""
     few = partial(data.synthetic, rows=3000, positives=150)
     few().to_csv(tmp_path / "creditcard.csv", index=False)
-    example = ROOT / "parity_tests" / "files" / "keras_files" / "keras_2.15.0" / "classic.h5"
-    shutil.copy(example, tmp_path / "old_model.h5")
+    examples = ROOT / "parity_tests" / "files" / "keras_files"
+    shutil.copy(examples / "keras_2.15.0" / "classic.h5", tmp_path / "old_model.h5")
+    own = shutil.copy(examples / "keras_3.15.1" / "functional.keras", tmp_path / "my.keras")
+    width = read_keras(own).network.in_features  # type: ignore[union-attr]
+    rows = np.random.default_rng(0).normal(size=(40, width))
+    my = pd.DataFrame(rows, columns=[f"x{i}" for i in range(width)])
+    my.assign(fraud=(rows[:, 0] > 0).astype(int)).to_csv(tmp_path / "my.csv", index=False)
     cache = tmp_path / "cache" / "keras-torch-fraud-parity"
     cache.mkdir(parents=True)
     cached = Path(shutil.copy(tmp_path / "creditcard.csv", cache))

@@ -37,9 +37,9 @@ ALLOWED = {
 
 FLOORS: dict[str, Sequence[str]] = {
     "torch_impl": (
-        "__init__", "__main__", "keras_files", "keras_files.tensorflow", "keras_files.hdf5",
-        "keras_files.config", "keras_files.layers", "keras_files.ledger", "keras_files.contents",
-        "training", "model", "features", "keras", "base",
+        "__init__", "__main__", "proof", "layers", "losses", "schedules", "keras_files",
+        "keras_files.tensorflow", "keras_files.hdf5", "keras_files.config", "keras_files.ledger", "keras_files.contents",
+        "training", "keras_network", "model", "features", "keras", "base",
     ),
     "parity_tests": (
         "program", "__main__", "conftest", "bench", "traps", "faults", "project", "versions",

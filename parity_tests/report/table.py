@@ -47,9 +47,10 @@ def print_report(
 ) -> None:
     """Prints the table, then where it breaks, then the verdict in one line."""
     console = console or Console()
-    console.print(
-        f"{data['source']}: {data['rows']:,} rows, {data['positives']:,} positives", highlight=False
-    )
+    positives = f", {data['positives']:,} positives" if "positives" in data else ""
+    console.print(f"{data['source']}: {data['rows']:,} rows{positives}", highlight=False)
+    for note in data.get("notes", ()):
+        console.print(f"note: {note}", highlight=False, markup=False)
     console.print(", ".join(f"{k} {v}" for k, v in versions.items()), style="dim", highlight=False)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("stage", overflow="fold")

@@ -58,6 +58,9 @@ def test_callbacks_are_told_of_everything_in_their_order(epochs: int) -> None:
         def on_train_begin(self, model: nn.Module) -> None:
             calls.append(("begin", 0, self.place))
 
+        def on_epoch_begin(self, epoch: int, model: nn.Module) -> None:
+            calls.append(("epoch begins", epoch, self.place))
+
         def on_epoch_end(self, epoch: int, logs: Mapping[str, float], model: nn.Module) -> None:
             calls.append(("epoch", epoch, self.place))
             self.stop_training = (epoch, self.place) == (1, 0)
@@ -66,8 +69,45 @@ def test_callbacks_are_told_of_everything_in_their_order(epochs: int) -> None:
             calls.append(("end", 0, self.place))
 
     trained(X, Y, epochs=2 * epochs, callbacks=[Noting(0), Noting(1)])
-    told = [("begin", 0), *(("epoch", epoch) for epoch in range(epochs)), ("end", 0)]
+    told = [("begin", 0), ("end", 0)]
+    told[1:1] = [(what, epoch) for epoch in range(epochs) for what in ("epoch begins", "epoch")]
     assert calls == [(*what, place) for what in told for place in (0, 1)]
+
+
+def test_what_a_callback_adds_to_the_logs_is_seen_behind_it_and_kept() -> None:
+    """Under its own name, one value for each epoch."""
+
+    class Adding(Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float], model: nn.Module) -> None:
+            logs["place"] = logs.get("place", 0.0) + epoch + 1
+
+    history = trained(X, Y, epochs=3, metrics=False, callbacks=[Adding(), Adding()])[1]
+    assert history.history["place"] == [2.0, 4.0, 6.0]
+    assert history.history.keys() == {"loss", "place"}
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "eager"])
+def test_what_is_set_as_an_epoch_begins_is_in_force_in_it(compiled: bool) -> None:
+    """A rate, and a parameter that is frozen."""
+    model = FraudClassifier(FEATURES, 8, seed=3)
+    optimizer = KerasAdam(model.parameters(), lr=0.25)
+    kernels = []
+
+    class Setting(Callback):
+        def on_epoch_begin(self, epoch: int, model: nn.Module) -> None:
+            kernels.append([p.detach().clone() for p in model.parameters()][::2])
+            optimizer.param_groups[0]["lr"] = [0.25, 0.0, 0.25, 0.0][epoch]
+            model.get_parameter("hidden.weight").requires_grad_(epoch != 2)
+
+    fit(
+        model, X, Y, batch_size=64, epochs=4, optimizer=optimizer, callbacks=[Setting()],
+        compiled=compiled, progress=False,
+    )  # fmt: skip
+    moved = [
+        [not torch.equal(*pair) for pair in zip(one, other, strict=True)]
+        for one, other in pairwise(kernels)
+    ]
+    assert moved == [[True, True], [False, False], [False, True]]
 
 
 @pytest.mark.parametrize("stopping", [0, 1, 2, None])

@@ -17,7 +17,8 @@ from rich.table import Table
 
 from parity_tests.report.output_file import fault_of, write_atomically
 from parity_tests.traps.plain_loop import BATCH_SIZE, EPOCHS, POSITIVES, ROWS, SEED, Lab, one_thread
-from parity_tests.traps.trap_table import TRAPS, Trap, markdown, measurements
+from parity_tests.traps.trap import Trap
+from parity_tests.traps.trap_table import TRAPS, markdown, measurements
 from parity_tests.traps.traps_model import NotMeasuredHereError
 
 __all__ = ["Measured", "measure"]

@@ -12,14 +12,14 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from data import Prepared, prepare, synthetic
 from torch_impl import FraudClassifier, KerasAdam, evaluate, prior_log_odds
 from torch_impl.keras.losses import binary_crossentropy_from_logits, mean_loss
 from torch_impl.keras.random import shuffle_permutation
 
-__all__ = ["BATCH_SIZE", "EPOCHS", "SEED", "Lab", "Trained", "keras_loss", "one_thread"]
+__all__ = ["BATCH_SIZE", "EPOCHS", "SEED", "Lab", "Loss", "Trained", "keras_loss", "one_thread"]
 
 ROWS, POSITIVES = 20_000, 200
 SEED = 42
@@ -32,7 +32,8 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 class Trained(NamedTuple):
     """A model after a run, and what the run saw."""
 
-    model: FraudClassifier
+    model: Any
+    """A `FraudClassifier`, unless the run got another."""
     losses: list[list[float]]
     """Of each batch, by epoch."""
 
@@ -100,7 +101,7 @@ class Lab:
 
     def run(
         self,
-        model: FraudClassifier | None = None,
+        model: nn.Module | None = None,
         optimizer: Callable[[Iterable[Tensor]], torch.optim.Optimizer] = KerasAdam,
         order: Callable[[], Tensor] | None = None,
         loss: Loss = keras_loss,
@@ -139,15 +140,15 @@ class Lab:
         """The run with every part as in Keras; not to be trained on."""
         return self.run()
 
-    def apart(self, model: FraudClassifier, reference: FraudClassifier | None = None) -> float:
+    def apart(self, model: nn.Module, reference: nn.Module | None = None) -> float:
         """The largest difference of any weight from the Keras run's, or another's."""
         pairs = zip(model.parameters(), (reference or self.keras.model).parameters(), strict=True)
         return max((a - b).abs().max().item() for a, b in pairs)
 
-    def scores(self, model: FraudClassifier) -> dict[str, float]:
+    def scores(self, model: nn.Module) -> dict[str, float]:
         """Loss and metrics on the validation rows, as Keras measures them."""
         return evaluate(model, *self.validation)
 
-    def pr_auc(self, model: FraudClassifier) -> float:
+    def pr_auc(self, model: nn.Module) -> float:
         """Of the validation rows."""
         return self.scores(model)["prc"]

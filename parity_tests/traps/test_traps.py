@@ -6,16 +6,27 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from parity_tests import ROOT
 from parity_tests.project.readme import PAGES, symbols, table_after
+from parity_tests.reference.keras_process import KerasProcess
+from parity_tests.reference.markers import KERAS_3_FILES
 from parity_tests.traps import __main__ as traps
 from parity_tests.traps.plain_loop import BATCH_SIZE, EPOCHS, SEED, Lab, one_thread
-from parity_tests.traps.trap_table import TRAPS, markdown, measurements
+from parity_tests.traps.trap_table import GROUPS, TRAPS, markdown, measurements
 from parity_tests.traps.traps_model import NotMeasuredHereError
-from torch_impl import fit
+from torch_impl import L1L2, fit, load_keras
+from torch_impl.keras.regularizers import regularizer_of
+
+
+def shown() -> list[str]:
+    """The reference as the page has it: its headings and tables."""
+    page = PAGES["parity_tests/traps/README.md"]
+    start = page.index("\n## ")
+    return page[start : page.index("\n## How each is measured")].strip().splitlines()
 
 
 @pytest.mark.slow
@@ -25,7 +36,7 @@ def test_every_figure_of_the_reference_comes_out(tmp_path: Path) -> None:
     traps.main(["--json", str(tmp_path / "t.json")])
     found = json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))["traps"]
     said = {row["trap"]: row["says"] for row in found}
-    assert table_after("migration-reference") == markdown(said).splitlines()
+    assert shown() == markdown(said).splitlines()
     recorded = [row["trap"] for row in found if row["recorded_because"]]
     assert recorded in ([], ["one process for both"])
 
@@ -52,6 +63,25 @@ def test_a_method_and_a_test_of_another_file_are_not_there() -> None:
     there = symbols(ROOT / "torch_impl" / "keras" / "adam.py")
     assert "KerasAdam._update" in there
     assert not {"_update", "KerasAdam._updates", "KerasDropout", "test_adam"} & there
+
+
+def test_every_row_stands_under_one_heading() -> None:
+    """And under a name of its own, by which its figures are found."""
+    assert list(GROUPS) == [line.removeprefix("## ") for line in shown() if line[:2] == "##"]
+    assert len({trap.name for trap in TRAPS}) == len(TRAPS) == sum(map(len, GROUPS.values()))
+
+
+@KERAS_3_FILES
+def test_a_regularizer_by_name_is_keras_3s(keras: KerasProcess, tmp_path: Path) -> None:
+    """Its factors as Keras writes them into a file: of "l1l2" both are 0."""
+    names = ("l1", "l2", "l1l2")
+    chain = [("Dense", [1], {"name": name, "kernel_regularizer": name}) for name in names]
+    keras.call("family.write", str(tmp_path / "x"), chain, np.ones((1, 1), "f4"), (".keras",))
+    written = load_keras(tmp_path / "x.keras").keras_network.layers
+    weight = torch.full((1,), 3.0)
+    for name, layer in zip(names, written, strict=True):
+        assert torch.equal(regularizer_of(name)(weight), layer.regularizers["kernel"](weight))
+    assert written[-1].regularizers == {"kernel": L1L2(0.0, 0.0)}
 
 
 @pytest.mark.parametrize("file", PAGES)

@@ -7,42 +7,16 @@ The page beside this file shows these rows as `python -m parity_tests.traps --ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
 
 from parity_tests.traps import traps_model as model
 from parity_tests.traps import traps_training as training
-from parity_tests.traps.plain_loop import Lab
+from parity_tests.traps.family_table import LAYERS, LOSSES, OPTIMIZERS
+from parity_tests.traps.trap import Trap
 
-__all__ = ["TRAPS", "Trap", "markdown", "measurements"]
+__all__ = ["GROUPS", "TRAPS", "markdown", "measurements"]
 
-
-class Trap(NamedTuple):
-    """One row."""
-
-    name: str
-    keras: str
-    """What Keras does."""
-    torch: str
-    """What PyTorch does by default."""
-    measure: Callable[[Lab], Mapping[str, float]]
-    """Gives the figures; its docstring says what is done wrong to get them."""
-    says: str
-    """What goes wrong, with the figures as they are rounded for the page."""
-    right: str
-    """The file below `torch_impl/`, and what in it does it right."""
-    proof: str
-    """The file below `parity_tests/`, and the test."""
-    recorded: Mapping[str, float] | None = None
-    """Figures from another machine, for one that cannot measure them."""
-
-    def said(self, figures: Mapping[str, float]) -> str:
-        """What goes wrong, in words and measured figures."""
-        text = self.says.format(**figures)
-        return text.replace("%", " %").replace("e-0", "e-")
-
-
-TRAPS = (
+TUTORIAL = (
     Trap(
         "kernel layout",
         "(in, out)",
@@ -211,7 +185,7 @@ TRAPS = (
         "the same, unless `drop_last=True`",
         training.last_batch_dropped,
         "in Keras's order the same {rows} of {of:,} rows are never trained on; weights end {weights:.3f} apart",
-        "training/fit.py::_Eager.train",
+        "training/epochs.py::Eager.train",
         "training/test_fit.py::test_a_whole_run_agrees",
     ),
     Trap(
@@ -220,7 +194,7 @@ TRAPS = (
         "none; a mean of batch means is another number",
         training.mean_of_batch_means,
         "off by up to {off:.1%}",
-        "training/fit.py::_Eager.train",
+        "training/epochs.py::Eager.train",
         "record/test_recorded.py::test_torch_trains_as_keras_trained",
     ),
     Trap(
@@ -247,7 +221,7 @@ TRAPS = (
         "none; Python compares in float64",
         training.improvements_too_small,
         "a loss in float64 that falls by 1e-9 in each epoch stops a run with a patience of 3 after {stopped:.0f} epochs; compared in float64 it never stops",
-        "keras/callbacks.py::EarlyStopping._improves",
+        "keras/callbacks.py::MonitorCallback._improves",
         "record/test_recorded.py::test_early_stopping_stops_and_restores_where_keras_did",
     ),
     Trap(
@@ -316,23 +290,38 @@ TRAPS = (
     ),
 )  # fmt: skip
 
+GROUPS: Mapping[str, tuple[Trap, ...]] = {
+    "The tutorial's network": TUTORIAL,
+    "Layers and first weights of its neighbours": LAYERS,
+    "Losses and penalties of its neighbours": LOSSES,
+    "Optimizers, schedules and rows held out": OPTIMIZERS,
+}
+"""Each heading of the page and its rows."""
+
+TRAPS = tuple(trap for group in GROUPS.values() for trap in group)
+
 
 def markdown(said: Mapping[str, str]) -> str:
-    """The table of the migration reference.
+    """The tables of the migration reference, each under its heading.
 
     Args:
         said: what goes wrong, by the row's name.
     """
-    lines = [
-        "| what | Keras | PyTorch by default | what goes wrong, and by how much | done right in | proved by |",
-        "|---|---|---|---|---|---|",
-    ]
-    for trap in TRAPS:
-        cells = (trap.name, trap.keras, trap.torch, said[trap.name])
-        lines.append(
-            f"| {' | '.join(cells)} | `torch_impl/{trap.right}` | `parity_tests/{trap.proof}` |"
-        )
-    return "\n".join(lines) + "\n"
+    lines = []
+    for heading, traps in GROUPS.items():
+        lines += [
+            f"## {heading}",
+            "",
+            "| what | Keras | PyTorch by default | what goes wrong, and by how much | done right in | proved by |",
+            "|---|---|---|---|---|---|",
+        ]
+        for trap in traps:
+            cells = (trap.name, trap.keras, trap.torch, said[trap.name])
+            lines.append(
+                f"| {' | '.join(cells)} | `torch_impl/{trap.right}` | `parity_tests/{trap.proof}` |"
+            )
+        lines.append("")
+    return "\n".join(lines)
 
 
 def measurements() -> str:

@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from parity_tests.traps.plain_loop import BATCH_SIZE, EPOCHS, SEED, Lab, keras_loss
+from parity_tests.traps.plain_loop import BATCH_SIZE, EPOCHS, SEED, Lab, Loss, keras_loss
 from torch_impl import EarlyStopping, KerasAdam, fit
 from torch_impl.keras.losses import (
     binary_crossentropy,
@@ -23,7 +23,7 @@ from torch_impl.keras.losses import (
 )
 from torch_impl.keras.random import dropout_mask, layer_seeds
 
-__all__: list[str] = []
+__all__ = ["class_weighted"]
 
 
 def logits_through_a_sigmoid_twice(lab: Lab) -> dict[str, float]:
@@ -64,14 +64,21 @@ def _class_weight(lab: Lab) -> dict[int, float]:
     return {0: len(y) / (len(y) - positives) / 2, 1: len(y) / positives / 2}
 
 
-def mean_over_weights(lab: Lab) -> dict[str, float]:
-    """Class-weighted batches, divided by the sum of their weights."""
+def class_weighted(lab: Lab) -> Loss:
+    """Keras's loss with the tutorial's class weights."""
     class_weight = _class_weight(lab)
-    ratios: list[float] = []
 
-    def right(z: Tensor, y: Tensor) -> Tensor:
+    def loss(z: Tensor, y: Tensor) -> Tensor:
         weights = class_weight_to_sample_weight(y, class_weight)
         return mean_loss(binary_crossentropy_from_logits(z, y), weights)
+
+    return loss
+
+
+def mean_over_weights(lab: Lab) -> dict[str, float]:
+    """Class-weighted batches, divided by the sum of their weights."""
+    class_weight, right = _class_weight(lab), class_weighted(lab)
+    ratios: list[float] = []
 
     def wrong(z: Tensor, y: Tensor) -> Tensor:
         weights = class_weight_to_sample_weight(y, class_weight)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ACTIVATIONS", "activation_module", "leaky_relu"]
+__all__ = ["ACTIVATIONS", "KerasReLU", "activation_module", "leaky_relu"]
 
 
 class _Exponential(nn.Module):
@@ -28,6 +28,67 @@ class _Gelu(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Of any shape."""
         return 0.5 * x * torch.erfc(-x * _ROOT)
+
+
+class _Squareplus(nn.Module):
+    """(x + √(x² + 4)) / 2."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of any shape."""
+        return (x + (x.square() + 4).sqrt()) / 2
+
+
+class _SparsePlus(nn.Module):
+    """0 below -1, x above 1, (x + 1)² / 4 between."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of any shape."""
+        return torch.where(x < 1, (x.clamp(-1, 1) + 1).square() / 4, x)
+
+
+class _SparseSigmoid(nn.Module):
+    """0 below -1, 1 above 1, (x + 1) / 2 between."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of any shape."""
+        return (x.clamp(-1, 1) + 1) / 2
+
+
+class KerasReLU(nn.Module):
+    """`keras.layers.ReLU` with options: 0 up to a threshold, sloped below it, clipped above.
+
+    Args:
+        max_value: what is given at most; None for no limit.
+        negative_slope: of x - threshold below the threshold.
+        threshold: up to which nothing passes.
+    """
+
+    def __init__(
+        self,
+        max_value: float | None = None,
+        negative_slope: float = 0.0,
+        threshold: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.max_value, self.negative_slope, self.threshold = max_value, negative_slope, threshold
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of any shape."""
+        # TensorFlow's cast makes threshold and max_value float32, in float64 too.
+        threshold = float(np.float32(self.threshold))
+        above = torch.where(x > threshold, x, 0) if threshold else torch.relu(x)
+        if self.max_value is not None:
+            above = above.clamp(0, float(np.float32(self.max_value)))
+        if not self.negative_slope:
+            return above
+        plain = self.max_value is None and not self.threshold
+        slope = float(np.float32(self.negative_slope)) if plain else self.negative_slope
+        return above - slope * torch.relu(self.threshold - x)
+
+    def extra_repr(self) -> str:
+        """What `print` shows."""
+        told = (self.max_value, self.negative_slope, self.threshold)
+        return "max_value={}, negative_slope={}, threshold={}".format(*told)
 
 
 _ROOT = float(np.float32(0.7071067811865476))
@@ -69,6 +130,9 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh_shrink": nn.Tanhshrink,
     "log_sigmoid": nn.LogSigmoid,
     "hard_sigmoid": nn.Hardsigmoid,
+    "squareplus": _Squareplus,
+    "sparse_plus": _SparsePlus,
+    "sparse_sigmoid": _SparseSigmoid,
 }
 """Name to what makes the module. `hard_sigmoid` is Keras 3's; Keras 2's has another slope."""
 

@@ -1,19 +1,19 @@
-"""Adam as Keras computes it."""
+"""Adam and AdamW as Keras computes them."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable
-from typing import Any, overload
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
-__all__ = ["KerasAdam"]
+from torch_impl.keras.optimizer import KerasOptimizer
+
+__all__ = ["KerasAdam", "KerasAdamW"]
 
 
-class KerasAdam(Optimizer):
+class KerasAdam(KerasOptimizer):
     """`keras.optimizers.Adam`, in Keras's order of floating-point operations.
 
     m ← m + (g - m)(1 - β₁),  v ← v + (g² - v)(1 - β₂),
@@ -27,25 +27,28 @@ class KerasAdam(Optimizer):
     3. The corrections are computed in the parameter's dtype, of β as float32 holds it: in
        float64 too Keras raises float32(β), because TensorFlow's `cast` of a Python number
        makes it float32 first. The 1 - β of the moments is the Python number's.
+    4. Decay and clipping are `KerasOptimizer`'s: `weight_decay` makes it an AdamW.
+
+    With `amsgrad` the largest v so far takes the place of v in the step, as with torch's.
 
     Source: keras/src/optimizers/adam.py.
 
     Args:
         params: parameters or groups of them, as for any torch optimizer.
-        lr: learning rate; schedulers may change it.
-        betas: decay of the two moments, each in [0, 1).
-        eps: ε, above or equal to 0.
+        lr: learning rate (`learning_rate`); schedulers may change it.
+        betas: decay of the two moments (`beta_1`, `beta_2`), each in [0, 1).
+        eps: ε (`epsilon`), above or equal to 0.
+        amsgrad: whether to step by the largest v so far.
+        weight_decay: share of a weight, times lr, that it loses before each step.
+        clipnorm: largest norm of each gradient; see `KerasOptimizer`.
+        clipvalue: largest number in a gradient.
+        global_clipnorm: largest norm of all gradients together.
 
     Raises:
-        ValueError: a number is outside its range.
+        ValueError: a number is outside its range, or more than one option clips.
     """
 
-    # torch's own, without the wrapper that loads torch's compiler, which takes a whole second,
-    # where one of them is called for the first time in a process.
-    add_param_group = inspect.unwrap(Optimizer.add_param_group)
-    zero_grad = inspect.unwrap(Optimizer.zero_grad)
-    state_dict = inspect.unwrap(Optimizer.state_dict)
-    load_state_dict = inspect.unwrap(Optimizer.load_state_dict)
+    OPTIONS = ("amsgrad", *KerasOptimizer.OPTIONS)
 
     def __init__(
         self,
@@ -53,54 +56,39 @@ class KerasAdam(Optimizer):
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-7,
+        *,
+        amsgrad: bool = False,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
     ) -> None:
-        if not lr >= 0:
-            raise ValueError(f"KerasAdam: lr={lr}; expected it to be 0 or more")
-        if not eps >= 0:
-            raise ValueError(f"KerasAdam: eps={eps}; expected it to be 0 or more")
-        if not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"KerasAdam: betas={betas}; expected both in [0, 1)")
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
+        options = {
+            "amsgrad": amsgrad, "weight_decay": weight_decay, "clipnorm": clipnorm,
+            "clipvalue": clipvalue, "global_clipnorm": global_clipnorm,
+        }  # fmt: skip
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps}, options)
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
+    def _check(self, group: dict[str, Any]) -> None:
+        super()._check(group)
+        if not group["eps"] >= 0:
+            self._refuse(f"eps={group['eps']}; expected it to be 0 or more")
+        if not all(0 <= beta < 1 for beta in group["betas"]):
+            self._refuse(f"betas={group['betas']}; expected both in [0, 1)")
 
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
+    def _variables(self, group: dict[str, Any]) -> tuple[str, ...]:
+        hat = ("velocity_hat",) if group.get("amsgrad") else ()
+        return ("momentum", "velocity", *hat)
 
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Takes one step; parameters without a gradient stay.
-
-        Args:
-            closure: evaluates the model anew and returns the loss.
-        """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        with torch.no_grad():
-            for group in self.param_groups:
-                parameters = [p for p in group["params"] if p.grad is not None]
-                if parameters:
-                    self._update(parameters, group)
-        return loss
-
-    def state_of(self, w: Tensor) -> dict[str, Any]:
-        """`step`, `momentum` and `velocity` of a parameter, zero before its first step."""
-        state: dict[str, Any] = self.state[w]
-        if not state:
-            state["step"] = torch.zeros((), dtype=torch.float32)
-            state["momentum"] = torch.zeros_like(w)
-            state["velocity"] = torch.zeros_like(w)
-        return state
-
-    def _update(self, w: list[Tensor], group: dict[str, Any]) -> None:
+    def _update(
+        self,
+        w: list[Tensor],
+        g: list[Tensor],
+        states: list[dict[str, Any]],
+        group: dict[str, Any],
+    ) -> None:
         # Each line works on all parameters at once (torch's foreach kernels): the tensors of
         # a small network are so short that calling the kernels is what costs.
-        g = [p.grad for p in w if p.grad is not None]
-        states = [self.state_of(p) for p in w]
-        for state in states:
-            state["step"] += 1
         m, v = ([state[name] for state in states] for name in ("momentum", "velocity"))
         beta1, beta2 = group["betas"]
         kinds = [(int(state["step"]), p.dtype) for state, p in zip(states, w, strict=True)]
@@ -113,6 +101,10 @@ class KerasAdam(Optimizer):
         torch._foreach_mul_(change, 1 - beta2)
         torch._foreach_add_(v, change)
         change = torch._foreach_mul(m, [alpha[kind] for kind in kinds])
+        if group.get("amsgrad"):
+            hats = self._held(states, "velocity_hat")
+            torch._foreach_maximum_(hats, v)
+            v = hats
         scale = torch._foreach_sqrt(v)
         torch._foreach_add_(scale, group["eps"])
         torch._foreach_div_(change, scale)
@@ -131,3 +123,52 @@ class KerasAdam(Optimizer):
         betas = torch.tensor(group["betas"], dtype=torch.float32).to(dtype)
         corrections = 1 - betas**t
         return torch.as_tensor(group["lr"], dtype=dtype) * corrections[1].sqrt() / corrections[0]
+
+
+class KerasAdamW(KerasAdam):
+    """`keras.optimizers.AdamW`: `KerasAdam` whose weights decay, of 0.004 by default.
+
+    Differs from `torch.optim.AdamW` by what `KerasAdam` differs in, and:
+
+    1. The decay is 0.004, not 0.01.
+    2. It is as float32 holds it, in float64 too.
+    3. A weight loses w λ lr, where torch multiplies it by 1 - lr λ: the same but for rounding.
+       All parameters decay, biases too, in both; a group with `weight_decay=None` does not.
+
+    Source: keras/src/optimizers/adamw.py.
+
+    Args:
+        params: parameters or groups of them, as for any torch optimizer.
+        lr: learning rate (`learning_rate`); schedulers may change it.
+        betas: decay of the two moments (`beta_1`, `beta_2`), each in [0, 1).
+        eps: ε (`epsilon`), above or equal to 0.
+        weight_decay: share of a weight, times lr, that it loses before each step.
+        amsgrad: whether to step by the largest v so far.
+        clipnorm: largest norm of each gradient; see `KerasOptimizer`.
+        clipvalue: largest number in a gradient.
+        global_clipnorm: largest norm of all gradients together.
+
+    Raises:
+        ValueError: a number is outside its range, more than one option clips, or the decay is
+            None.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-7,
+        *,
+        weight_decay: float = 0.004,
+        amsgrad: bool = False,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        if weight_decay is None:
+            self._refuse("weight_decay=None; expected a number")
+        super().__init__(
+            params, lr, betas, eps, amsgrad=amsgrad, weight_decay=weight_decay,
+            clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm,
+        )  # fmt: skip

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from torch_impl.base.arguments import whole
-from torch_impl.base.scripting import Unscriptable
+from torch_impl.keras.drawing import Drawing
 from torch_impl.keras.random import Conversion, dropout_masks
 
 __all__ = ["KerasDropout"]
 
 
-class KerasDropout(Unscriptable, nn.Module):
+class KerasDropout(Drawing):
     """`keras.layers.Dropout(rate, seed=seed)`: the same units, bit for bit.
 
     Differs from `nn.Dropout` in where the mask comes from alone: a unit's fate is a function
@@ -30,23 +28,18 @@ class KerasDropout(Unscriptable, nn.Module):
         seed: the layer's, as given or as `layer_seeds` draws it.
         conversion: `"xla"` for a reference under `jit_compile=True`.
 
-    Attributes:
-        calls: training calls so far, which Keras keeps in the layer's seed state. The
-            `state_dict` holds it as the layer's extra state, so that a resumed run draws what
-            one draws that never stopped; one without it leaves the count as it is.
-
     Raises:
         ValueError: the rate is outside 0 to 1.
     """
 
+    seed: int
+
     def __init__(self, rate: float, seed: int, conversion: Conversion = "op") -> None:
-        super().__init__()
+        super().__init__(seed)
         if not 0 <= rate <= 1:
             raise ValueError(f"KerasDropout: rate={rate}; expected a share from 0 to 1")
         self.rate = rate
-        self.seed = whole("KerasDropout: seed", seed, -(2**63))
         self.conversion = conversion
-        self.calls = 0
 
     def forward(self, x: Tensor) -> Tensor:
         """Drops and scales units of (…, units) in training; else the identity."""
@@ -54,18 +47,7 @@ class KerasDropout(Unscriptable, nn.Module):
             return x
         if self.rate == 1:  # Keras draws nothing then, and does not count the call
             return torch.zeros_like(x)
-        if torch.jit.is_tracing() or torch.compiler.is_exporting():  # type: ignore[attr-defined, no-untyped-call]
-            raise RuntimeError(
-                "KerasDropout: which units it drops depends on how often it was called, which no "
-                "exported program counts; export model.eval()"
-            )
-        if torch.compiler.is_compiling():
-            # torch.compile would take the count of calls for a constant and compile anew at
-            # every step. The decorator form of this would import the compiler with the
-            # package, which doubles the time that importing torch takes.
-            drop: Callable[[Tensor], Tensor] = torch.compiler.disable(self._drop)  # type: ignore[no-untyped-call]
-            return drop(x)
-        return self._drop(x)
+        return self._counted(self._drop, x)
 
     def _drop(self, x: Tensor) -> Tensor:
         units = x.shape[-1]
@@ -79,29 +61,6 @@ class KerasDropout(Unscriptable, nn.Module):
         self.calls += 1
         kept: Tensor = _Scaled.apply(x, mask.view(x.shape), 1 / (1 - self.rate))  # type: ignore[no-untyped-call]
         return kept
-
-    def get_extra_state(self) -> Tensor:
-        """The count of calls, for the `state_dict`."""
-        return torch.tensor(self.calls)
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Takes it from a `state_dict`."""
-        self.calls = whole("KerasDropout: calls", state, 0)
-
-    def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        *others: Any,
-    ) -> None:
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, *others
-        )
-        if f"{prefix}_extra_state" in missing_keys:  # weights alone
-            missing_keys.remove(f"{prefix}_extra_state")
 
     def extra_repr(self) -> str:
         """What `print(model)` shows."""

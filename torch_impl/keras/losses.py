@@ -14,6 +14,7 @@ __all__ = [
     "binary_crossentropy",
     "binary_crossentropy_from_logits",
     "class_weight_to_sample_weight",
+    "clipped",
     "mean_loss",
 ]
 
@@ -74,8 +75,17 @@ def binary_crossentropy(probabilities: Tensor, labels: Tensor) -> Tensor:
     Returns:
         (N, 1).
     """
-    p = probabilities.clamp(_EPSILON, 1 - _EPSILON)
+    p = clipped(probabilities)
     return -(labels * torch.log(p) + (1 - labels) * torch.log(1 - p))
+
+
+def clipped(probabilities: Tensor) -> Tensor:
+    """Probabilities in [1e-7, 1 - 1e-7]; a gradient passes where they were, ends included.
+
+    Args:
+        probabilities: of any shape.
+    """
+    return probabilities.clamp(_EPSILON, 1 - _EPSILON)
 
 
 def mean_loss(losses: Tensor, sample_weight: Tensor | None = None) -> Tensor:
@@ -87,24 +97,35 @@ def mean_loss(losses: Tensor, sample_weight: Tensor | None = None) -> Tensor:
     Args:
         losses: (N, 1).
         sample_weight: (N, 1), or None for ones.
+
+    Raises:
+        ValueError: the shapes differ; (N,) beside (N, 1) would make (N, N).
     """
+    if sample_weight is not None and sample_weight.shape != losses.shape:
+        raise ValueError(
+            f"mean_loss: sample_weight came as {(*sample_weight.shape,)}; "
+            f"expected {(*losses.shape,)} as the losses"
+        )
     return (losses if sample_weight is None else losses * sample_weight).mean()
 
 
-def class_weight_to_sample_weight(labels: Tensor, class_weight: Mapping[int, float]) -> Tensor:
+def class_weight_to_sample_weight(
+    labels: Tensor, class_weight: Mapping[int, float], last: int = 1
+) -> Tensor:
     """The weight of each row's class; 1 for a class that is not named.
 
     Args:
-        labels: (N, 1), 0 or 1.
+        labels: (N, 1), numbers of classes.
         class_weight: class to weight, such as {0: 0.5, 1: 289.4}.
+        last: the largest class.
 
     Returns:
         (N, 1) of the labels' dtype.
 
     Raises:
-        ValueError: a class is neither 0 nor 1.
+        ValueError: a class is none of 0 to `last`.
     """
     weights = torch.ones_like(labels)
     for label, weight in class_weight.items():
-        weights[labels == whole("class_weight: class", label, 0, 1)] = weight
+        weights[labels == whole("class_weight: class", label, 0, last)] = weight
     return weights

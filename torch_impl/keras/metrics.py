@@ -7,7 +7,7 @@ from torch import Tensor
 
 from torch_impl.keras.losses import binary_crossentropy_from_logits
 
-__all__ = ["METRIC_NAMES", "KerasMetrics"]
+__all__ = ["METRIC_NAMES", "CategoricalAccuracy", "KerasMetrics"]
 
 METRIC_NAMES = (
     "cross entropy",
@@ -68,6 +68,32 @@ class KerasMetrics:
     def result(self) -> dict[str, float]:
         """All eleven, by the tutorial's names; over no rows the ratios are 0."""
         return metrics_from_sums(self._sums.cpu(), self._counts.cpu(), self._buckets.cpu())
+
+
+class CategoricalAccuracy:
+    """`keras.metrics.CategoricalAccuracy` and its sparse kin: rows whose largest output is right.
+
+    Args:
+        device: where batches are.
+    """
+
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        self._right, self._rows = torch.zeros((), dtype=torch.int64, device=device), 0
+
+    def update(self, outputs: Tensor, labels: Tensor) -> None:
+        """Adds a batch.
+
+        Args:
+            outputs: (N, C), logits or probabilities.
+            labels: (N, C), of which the largest counts, or (N, 1), numbers of classes.
+        """
+        classes = labels.argmax(-1) if labels.shape[1] > 1 else labels[:, 0]
+        self._right += (outputs.detach().argmax(-1) == classes).sum()
+        self._rows += len(labels)
+
+    def result(self) -> dict[str, float]:
+        """`accuracy`; over no rows 0."""
+        return {"accuracy": int(self._right) / max(self._rows, 1)}
 
 
 def metrics_from_sums(sums: Tensor, counts: Tensor, buckets: Tensor) -> dict[str, float]:

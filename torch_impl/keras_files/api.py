@@ -13,7 +13,6 @@ from torch_impl.keras.adam import KerasAdam
 from torch_impl.keras_files.config import LONGEST_JSON, network_of, parsed_json
 from torch_impl.keras_files.contents import Contents, KerasFileError
 from torch_impl.keras_files.modules import (
-    KerasNetwork,
     adam_for,
     contents_of,
     module_from,
@@ -23,11 +22,11 @@ from torch_impl.keras_files.modules import (
 )
 from torch_impl.keras_files.reading import read_keras
 from torch_impl.keras_files.writing import write_keras
+from torch_impl.keras_network import KerasNetwork
 from torch_impl.model import FraudClassifier
 
 __all__ = [
     "KerasFileError",
-    "KerasNetwork",
     "load_keras",
     "load_keras_optimizer",
     "read_keras",
@@ -61,7 +60,7 @@ def load_keras(
 
     Returns:
         A `FraudClassifier` where the network is one, of whatever sizes and layer names; else a
-        `KerasNetwork`, for any chain of the layers in `torch_impl.keras_files.layers`.
+        `KerasNetwork`, for any chain of the layers in `torch_impl.keras.layers`.
         A Dropout with a seed in the file draws Keras's masks.
 
     Raises:

@@ -1,6 +1,6 @@
 """A model's layers, as Keras writes them in JSON: into `.keras` and `.h5` files and SavedModels.
 
-Which layers there are is said in `torch_impl.keras_files.layers`.
+Which layers there are is said in `torch_impl.keras.layers`.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from torch_impl.keras.layers import KINDS, SUPPORTED, layer_config, layer_of
 from torch_impl.keras.network import Layer, Network
 from torch_impl.keras_files.contents import MOST_LAYERS, AdamState, KerasFileError
-from torch_impl.keras_files.layers import KINDS, SUPPORTED, layer_of
 
 __all__ = [
     "LONGEST_JSON",
@@ -131,7 +131,7 @@ def network_of(root: dict[str, Any], where: str) -> tuple[Network, tuple[str, ..
                 faults.append(str(error))
             else:
                 name, policy = layers[-1].name, _policy(layer)
-                notes |= dict.fromkeys(_notes(layer, name))
+                notes |= dict.fromkeys(_notes(layer, layers[-1]))
                 policies |= {} if policy is None else {name: str(policy)}
     if len({*policies.values()}) > 1:
         told = ", ".join(f"{name!r} in {policy}" for name, policy in policies.items())
@@ -146,29 +146,39 @@ def network_of(root: dict[str, Any], where: str) -> tuple[Network, tuple[str, ..
         width = _width(
             shape or root.get("build_input_shape") or config.get("build_input_shape"), where
         )
+    network = Network(width, tuple(layers), str(config.get("name") or "sequential"))
+    for inner, width in zip(layers, network.widths(), strict=True):
+        if not KINDS[inner.kind].fits(inner, width):
+            options = str(dict(inner.options))[:80]
+            faults.append(f"{inner.name!r} has {options}; {width} features come in")
+    if faults:
+        raise KerasFileError(f"{where}: {'; '.join(faults[:_MOST_FAULTS])}"[:1000])
     names = [layer.name for layer in layers]
     if len(set(names)) != len(names):
         raise KerasFileError(f"{where}: two layers have one name; they are {', '.join(names)}")
-    title, told_notes = config.get("name"), list(notes)
+    told_notes = list(notes)
     if (more_notes := len(told_notes) - _MOST_NOTES) > 0:
         told_notes[_MOST_NOTES:] = [f"and {more_notes} more of the kind"]
-    return Network(width, tuple(layers), str(title or "sequential")), tuple(told_notes)
+    return network, tuple(told_notes)
 
 
 _MOST_FAULTS, _MOST_NOTES = 12, 100  # are told one by one
 
 
-def _notes(config: dict[str, Any], name: str) -> list[str]:
+def _notes(config: dict[str, Any], layer: Layer) -> list[str]:
     """What of a layer is not taken over."""
-    notes = []
+    name, notes = layer.name, []
     policy = _policy(config)
     if policy not in (None, *_FLOATS):
         notes.append(f"its layers compute with the policy {str(policy)[:80]}")
     for option in config:
-        if option.endswith(("_regularizer", "_constraint")) and config[option] is not None:
+        left = option.endswith(("_regularizer", "_constraint")) and config[option] is not None
+        if left and option.removesuffix("_regularizer") not in layer.regularizers:
             notes.append(f"the {option[:80]} of {name!r} is left out")
     if config.get("activation") == "hard_sigmoid":
         notes.append(f"hard_sigmoid of {name!r} is Keras 3's; in Keras 2 it had another slope")
+    if layer.kind == "ActivityRegularization" and any(layer.options.values()):
+        notes.append(f"the penalty of {name!r} is left out")
     if config.get("trainable") is False:
         notes.append(f"{name!r} is not trainable there")
     return notes
@@ -288,7 +298,7 @@ def model_config(network: Network, dtype: str) -> dict[str, Any]:
     ]
     for layer in network.layers:
         config: dict[str, Any] = {"name": layer.name, "trainable": True, "dtype": dtype}
-        config |= KINDS[layer.kind].write(layer)
+        config |= layer_config(layer)
         rows.append(_row(layer.kind, config))
     built = [None, network.in_features]
     config = {

@@ -7,14 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from torch_impl.base.arrays import as_tensor
-from torch_impl.base.modes import inference
-from torch_impl.base.scripting import Unscriptable
 from torch_impl.keras.adam import KerasAdam
 from torch_impl.keras.dropout import KerasDropout
+from torch_impl.keras.layers import kind_of, layer_modules
 from torch_impl.keras.network import WEIGHTS, Layer, Network, trained
 from torch_impl.keras.weights import WeightRow, weights_of
 from torch_impl.keras_files.contents import (
@@ -24,66 +21,16 @@ from torch_impl.keras_files.contents import (
     KerasFileError,
     by_layer,
 )
-from torch_impl.keras_files.layers import KINDS, kind_of, layer_modules
+from torch_impl.keras_network import KerasNetwork, weight_rows
 from torch_impl.model import FraudClassifier
 
 __all__ = [
-    "KerasNetwork",
     "adam_for",
     "contents_of",
     "module_from",
     "with_config",
     "with_network",
 ]
-
-
-class KerasNetwork(Unscriptable, nn.Module):
-    """Any chain of the layers in `torch_impl.keras_files.layers`.
-
-    Args:
-        network: the chain.
-        dtype: of the parameters.
-
-    Attributes:
-        keras_network: the chain.
-        ends_in_sigmoid: whether the last activation is a sigmoid. `forward` leaves it out then
-            and gives logits, as `FraudClassifier` does and `fit` wants.
-        last_activation: the last one, by Keras's name or its layer's class; "linear" for none.
-    """
-
-    def __init__(self, network: Network, dtype: torch.dtype | None = None) -> None:
-        super().__init__()
-        self.keras_network = network
-        chain: list[list[nn.Module]] = []
-        for layer, width in zip(network.layers, network.widths(), strict=True):
-            chain.append(layer_modules(layer, width, dtype))
-        ends = [step for step in chain if step][-1:]
-        self.ends_in_sigmoid = bool(ends) and isinstance(ends[0][-1], nn.Sigmoid)
-        if self.ends_in_sigmoid:
-            ends[0].pop()
-        self.layers = nn.Sequential(*(nn.Sequential(*step) for step in chain))
-        self.last_activation = _last_activation(network)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, units), or what the last layer gives where it is no sigmoid."""
-        y: Tensor = self.layers(x)
-        return y
-
-    def predict_proba(self, x: ArrayLike | Tensor) -> Tensor:
-        """What Keras's `predict` gives: no unit dropped, the last activation applied."""
-        rows = x if isinstance(x, Tensor) else as_tensor(x, next(self.parameters()))
-        with inference(self):
-            y: Tensor = self(rows)
-            return torch.sigmoid(y) if self.ends_in_sigmoid else y
-
-
-def _last_activation(network: Network) -> str:
-    for layer in reversed(network.layers):
-        if layer.activation != "linear":
-            return layer.activation
-        if layer.kind not in ("Activation", "Dropout"):
-            return "linear" if layer.kind in WEIGHTS and layer.kind != "PReLU" else layer.kind
-    return "linear"
 
 
 def module_from(contents: Contents) -> FraudClassifier | KerasNetwork:
@@ -104,6 +51,7 @@ def module_from(contents: Contents) -> FraudClassifier | KerasNetwork:
             if dropout is not None:
                 (model.dropout,) = layer_modules(dropout, first.units, dtype)
             model.keras_network = network
+            model.regularizers = network.regularizers(_weight_map(model, network))
         else:
             model = KerasNetwork(network, dtype)
     held = weights_of(model)
@@ -158,6 +106,11 @@ def contents_of(model: nn.Module, optimizer: KerasAdam | None = None) -> Content
     state = None
     if optimizer is not None:
         group = optimizer.param_groups[0]
+        if optimizer.has_options():
+            raise ValueError(
+                "save_keras: the optimizer clips, decays or has amsgrad, which no file of ours "
+                "says; expected a plain KerasAdam"
+            )
         if len(optimizer.param_groups) != 1 or {id(p) for p in group["params"]} != {
             id(p) for p in parameters.values()
         }:
@@ -318,7 +271,7 @@ def _is_fraud_classifier(network: Network) -> bool:
     steps: list[str] = []
     for layer in network.layers:
         steps += [layer.kind] if layer.kind != "Activation" else []
-        steps += [layer.activation] if layer.activation != "linear" else []
+        steps += [layer.last_activation] if layer.activation != "linear" else []
     dense = [layer for layer in network.layers if layer.kind == "Dense"]
     middles = (["relu"], ["relu", "Dropout"], ["Dropout", "relu"])
     return (
@@ -329,16 +282,8 @@ def _is_fraud_classifier(network: Network) -> bool:
 
 
 def _weight_map(model: FraudClassifier | KerasNetwork, network: Network) -> list[WeightRow]:
-    rows = []
-    places = iter(("hidden", "output"))
-    for i, (layer, width) in enumerate(zip(network.layers, network.widths(), strict=True)):
-        own = layer.weight_shapes(width)
-        if not own:
-            continue
-        at = next(places) if isinstance(model, FraudClassifier) else f"layers.{i}.0"
-        names = dict(zip(WEIGHTS[layer.kind], KINDS[layer.kind].weights, strict=True))
-        rows += [
-            WeightRow(f"{layer.name}/{name}", f"{at}.{names[name]}", transpose=name == "kernel")
-            for name in own
-        ]
-    return rows
+    if isinstance(model, KerasNetwork):
+        return model.weight_map()
+    dense = iter(("hidden", "output"))
+    places = [next(dense) if layer.kind == "Dense" else "" for layer in network.layers]
+    return weight_rows(network, places)

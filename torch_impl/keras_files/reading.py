@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torch_impl.keras.layers import kind_of
 from torch_impl.keras.network import Network, trained
 from torch_impl.keras_files.archive import Archive
 from torch_impl.keras_files.config import adam_fault, adam_of, network_of, parsed_json
@@ -28,7 +29,6 @@ from torch_impl.keras_files.hdf5.weights_h5 import (
     named_weights,
     optimizer_tensors,
 )
-from torch_impl.keras_files.layers import kind_of
 from torch_impl.keras_files.tensorflow.saved_model import read_checkpoint, read_saved_model
 from torch_impl.keras_files.tensors import read_tensors
 
@@ -192,7 +192,11 @@ def _checked(found: Contents, where: str) -> Contents:
         for name in ("learning_rate", "beta_1", "beta_2", "epsilon"):
             fault = adam_fault(name, getattr(found.optimizer, name))
             faults += [] if fault is None else [fault]
-    dtypes = {t.dtype for t in found.weights.values()}
+    for name, tensor, _ in [row for row in rows if row[0].endswith("/count")]:
+        if tensor.shape != () or tensor.is_floating_point():
+            faults.append(f"{name} is {tensor.dtype}{(*tensor.shape,)}; expected one whole number")
+    rows = [row for row in rows if not row[0].endswith("/count")]  # a Normalization's, of rows
+    dtypes = {t.dtype for name, t in found.weights.items() if not name.endswith("/count")}
     dtypes |= {t.dtype for _, t, _ in rows}.difference(_FLOATS)
     if len(dtypes) > 1 or not dtypes <= set(_FLOATS):
         told = sorted(str(dtype).removeprefix("torch.") for dtype in dtypes)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from os import PathLike
 from typing import Any
 
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -17,17 +18,14 @@ from torch_impl.base.arrays import as_tensor
 from torch_impl.base.modes import inference, own_modes
 from torch_impl.keras.adam import KerasAdam
 from torch_impl.keras.callbacks import Callback
-from torch_impl.keras.losses import (
-    binary_crossentropy_from_logits,
-    class_weight_to_sample_weight,
-    mean_loss,
-)
-from torch_impl.keras.metrics import KerasMetrics, metrics_from_sums
 from torch_impl.keras.random import shuffle_permutation
 from torch_impl.training.checkpoint import Checkpoint, digest, optimizer_text
+from torch_impl.training.epochs import Eager, Native, measure
 from torch_impl.training.history import History
 from torch_impl.training.native import NativeEpoch
+from torch_impl.training.objective import Objective, ends_in_sigmoid
 from torch_impl.training.rows import Rows, column, held_out, like_of, table
+from torch_impl.training.scheduled import Scheduled
 
 __all__ = ["evaluate", "fit", "predict"]
 
@@ -40,40 +38,48 @@ def fit(
     batch_size: int = 32,
     epochs: int = 1,
     validation_data: tuple[Any, ...] | Dataset[Any] | None = None,
+    validation_split: float = 0.0,
     class_weight: Mapping[int, float] | None = None,
     sample_weight: ArrayLike | Tensor | None = None,
     shuffle: bool = True,
     seed: int | None = None,
     optimizer: torch.optim.Optimizer | None = None,
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
     metrics: bool = True,
+    loss: str | nn.Module = "binary_crossentropy",
     compiled: bool = True,
     steps_per_epoch: int | None = None,
     callbacks: Sequence[Callback] = (),
     checkpoint: str | PathLike[str] | None = None,
     progress: bool = True,
 ) -> History:
-    """Trains a module as `keras.Model.fit` trains the tutorial's network.
+    """Trains a module as `keras.Model.fit` trains it.
 
     With a model from `FraudClassifier(seed=n)` and `seed=n` it follows
     `keras.utils.set_random_seed(n)`, building and `fit`, step by step: the same initial
     weights, the same order of rows in every epoch, the same dropout masks, Keras's Adam.
 
     Args:
-        model: gives logits (N, 1); trained in place, on the device and in the dtype of its
-            parameters. Every module in it gets its own mode back, also after an error.
+        model: gives logits (N, 1), or what the loss takes; trained in place, on the device and
+            in the dtype of its parameters. Every module in it gets its own mode back, also after
+            an error. What its `regularizers` say (see `L1L2`) is added to the loss.
         x: (N, F) rows, an array or tensor; or a Dataset of (row, label) pairs, read once.
             It is copied at most once, in training order.
-        y: (N, 1) or (N,) labels, 0 or 1; None if `x` is a Dataset.
+        y: (N, 1) or (N,) labels, 0 or 1, or what the loss takes; None if `x` is a Dataset.
         batch_size: rows per step; the last step of an epoch takes what is left.
         epochs: passes over the rows.
         validation_data: (x, y) or a Dataset, evaluated after each epoch; or (x, y, weights),
             in `val_loss` and not in the metrics.
+        validation_split: share of the rows, the last ones as they came, that is held out so.
         class_weight: weight of each class in the loss; not in the metrics.
         sample_weight: (N,) or (N, 1) weight of each row in the loss, instead.
         shuffle: whether rows are permuted, once, as Keras permutes them from `seed`.
         seed: of the permutation, 0 to 2**32 - 1; drawn from torch's generator if None.
         optimizer: `KerasAdam(model.parameters())` if None.
-        metrics: whether the tutorial's eleven are measured besides the loss.
+        scheduler: of the optimizer's learning rate, Keras's or torch's; stepped after each batch.
+        metrics: whether the tutorial's eleven are measured besides the loss; of a categorical
+            loss the accuracy is, of others nothing.
+        loss: a name that Keras's `compile` takes, or one of `torch_impl.losses`.
         compiled: whether a seeded `FraudClassifier` on the CPU with `KerasAdam` is
             trained by the compiled epoch; anything else (a hook, a learning-rate scheduler, a
             frozen parameter), or where no C++ compiler is (warned of once), takes the eager
@@ -81,7 +87,7 @@ def fit(
         steps_per_epoch: makes epochs of so many batches that walk through the rows, as the
             tutorial does with oversampled rows, instead of epochs of all rows. As in Keras,
             an epoch in which the rows end is shorter, and the next one starts over.
-        callbacks: called after each epoch, in order.
+        callbacks: called before and after each epoch, in order.
         checkpoint: a file that is replaced after each epoch. If it is there, the run it
             holds is continued, to the same bits as if it had never stopped; another run (other
             rows, weights, options, …) is refused. `.NAME.lock` beside it keeps a second process
@@ -92,8 +98,8 @@ def fit(
         The history, with Keras's keys.
 
     Raises:
-        ValueError: shapes do not fit, a label is not 0 or 1, a number of rows or epochs is
-            not positive, or both kinds of weights are given.
+        ValueError: shapes do not fit, a label is none, a number of rows or epochs is not
+            positive, or both kinds of weights, or both kinds of validation, are given.
         CheckpointError: the checkpoint is damaged, of another run (what differs is named), or
             another process is writing it.
         NotADirectoryError: the checkpoint's folder is not there.
@@ -106,23 +112,32 @@ def fit(
         seed = whole("fit: seed", seed, 0, 2**32 - 1)
     if class_weight is not None and sample_weight is not None:
         raise ValueError("fit: class_weight and sample_weight came both; expected one of them")
-    _check_end(model, "fit")
+    objective = Objective(model, loss, "fit")
     like = like_of(model)
-    rows, labels = table(x, y, like, "fit")
+    rows, labels = table(x, y, like, "fit", objective.labels)
     if len(rows) == 0:
         raise ValueError("fit: x has no rows; expected at least 1")
-    weights = None
-    if class_weight is not None:
-        weights = class_weight_to_sample_weight(labels, class_weight)
-    elif sample_weight is not None:
+    weights = validation = None
+    if sample_weight is not None:
         weights = column(sample_weight, like.numbers, "fit: sample_weight", len(rows))
-    validation = None if validation_data is None else held_out(validation_data, like)
+    if validation_data is not None:
+        validation = held_out(validation_data, like, objective.labels)
+    if validation_split:
+        kept = _kept(validation_split, len(rows), validation_data)
+        held = None if weights is None else weights[kept:].contiguous()
+        validation = rows[kept:].contiguous(), labels[kept:].contiguous(), held
+        rows, labels = rows[:kept], labels[:kept]
+        weights = None if weights is None else weights[:kept]
+    if class_weight is not None:
+        weights = objective.class_weights(labels, class_weight)
     if validation is not None and validation[0].shape[1] != rows.shape[1]:
         raise ValueError(
             f"fit: validation_data: x came as {tuple(validation[0].shape)}; "
             f"expected (N, {rows.shape[1]}) as the rows trained on"
         )
     optimizer = optimizer or KerasAdam(model.parameters())
+    if scheduler is not None:
+        callbacks = [*callbacks, Scheduled(scheduler, optimizer, callbacks)]
     order_seed = seed
     if order_seed is None:
         order_seed = int(torch.randint(2**32, ())) if shuffle else 0
@@ -148,6 +163,8 @@ def fit(
                 "validation_data": None if validation is None else [*map(digest, validation)],
                 "dtype": sorted({str(p.dtype) for p in model.parameters()}),
             }
+            if objective.told:
+                run["loss"] = objective.told
             if store.exists():
                 run = store.restore(model, optimizer, callbacks, history, run)
                 order_seed = run["order"]
@@ -163,9 +180,16 @@ def fit(
         for epoch in bar:
             if any(callback.stop_training for callback in callbacks):
                 break
+            for callback in callbacks:
+                callback.on_epoch_begin(epoch, model)
             # Chosen anew: a callback may have frozen a parameter, or hung a hook on one.
-            native = NativeEpoch.create(model, optimizer, rows) if compiled else None
-            epoch_engine = _Eager(model, optimizer) if native is None else _Native(model, native)
+            plain = compiled and not objective.told
+            native = NativeEpoch.create(model, optimizer, rows) if plain else None
+            epoch_engine = (
+                Eager(objective, optimizer, scheduler)
+                if native is None
+                else Native(objective, native)
+            )
             model.train()
             part = _part(epoch, len(rows), batch_size, steps_per_epoch)
             logs = epoch_engine.train(
@@ -178,15 +202,27 @@ def fit(
             if validation is not None:
                 measured = epoch_engine.evaluate(*validation, batch_size, metrics)
                 logs |= {f"val_{name}": value for name, value in measured.items()}
-            history.append(epoch, logs)
             for callback in callbacks:
                 callback.on_epoch_end(epoch, logs, model)
+            history.append(epoch, logs)
             if store is not None:
                 store.save(model, optimizer, callbacks, history, run)
             bar.set_postfix(loss=f"{logs['loss']:.4g}")
     for callback in callbacks:
         callback.on_train_end(model)
     return history
+
+
+def _kept(split: float, rows: int, validation_data: Any) -> int:
+    """How many rows a validation split leaves (keras/src/trainers/data_adapters)."""
+    if validation_data is not None:
+        raise ValueError("fit: validation_data and validation_split came both; expected one")
+    kept = math.floor(rows * (1 - split)) if 0 < split < 1 else 0
+    if not 0 < kept < rows:
+        raise ValueError(
+            f"fit: validation_split={split} of {rows} rows; expected rows on both sides"
+        )
+    return kept
 
 
 def _part(epoch: int, rows: int, batch_size: int, steps: int | None) -> slice:
@@ -205,23 +241,25 @@ def evaluate(
     *,
     batch_size: int = 8192,
     metrics: bool = True,
+    loss: str | nn.Module = "binary_crossentropy",
 ) -> dict[str, float]:
     """Loss and metrics of a module on rows, without dropout, as `keras.Model.evaluate`.
 
     Args:
-        model: gives logits (N, 1).
+        model: gives logits (N, 1), or what the loss takes.
         x: (N, F) rows, or a Dataset of (row, label) pairs.
-        y: (N, 1) or (N,) labels, 0 or 1.
+        y: (N, 1) or (N,) labels, 0 or 1, or what the loss takes.
         batch_size: rows at a time.
-        metrics: whether the eleven metrics are measured besides the loss.
+        metrics: whether metrics are measured besides the loss, as by `fit`.
+        loss: as `fit` takes it.
 
     Raises:
-        ValueError: shapes do not fit or a label is not 0 or 1.
+        ValueError: shapes do not fit or a label is none.
     """
     batch_size = whole("evaluate: batch_size", batch_size, 1)
-    _check_end(model, "evaluate")
-    rows, labels = table(x, y, like_of(model), "evaluate")
-    return _evaluate(model, rows, labels, None, batch_size, metrics)
+    objective = Objective(model, loss, "evaluate")
+    rows, labels = table(x, y, like_of(model), "evaluate", objective.labels)
+    return measure(objective, rows, labels, None, batch_size, metrics)
 
 
 def predict(
@@ -247,7 +285,7 @@ def predict(
     """
     batch_size = whole("predict: batch_size", batch_size, 1)
     if from_logits is None:
-        from_logits = _ends_in_sigmoid(model)
+        from_logits = ends_in_sigmoid(model)
     rows = as_tensor(x, like_of(model).rows)
     with inference(model):
         # Of no rows too, for the shape of the outputs.
@@ -257,140 +295,6 @@ def predict(
         ]
         outputs = torch.cat(parts)
         return torch.sigmoid(outputs) if from_logits else outputs
-
-
-def _check_end(model: nn.Module, where: str) -> None:
-    """Raises ValueError for a network whose outputs are no logits, nor their sigmoid."""
-    for part in model.modules():
-        end = getattr(part, "last_activation", "linear")
-        # Behind a sigmoid may stand a Dropout, which leaves it where it is.
-        if end != "linear" and not (end == "sigmoid" and getattr(part, "ends_in_sigmoid", False)):
-            raise ValueError(
-                f"{where}: the network ends in {end}; the loss is binary cross-entropy of logits, "
-                "expected a sigmoid at the very end, or nothing behind the last layer"
-            )
-
-
-def _ends_in_sigmoid(model: nn.Module) -> bool:
-    """Whether the module leaves a sigmoid out at its end, by what it, or its last part, says."""
-    part: Any = model
-    while not isinstance(getattr(part, "ends_in_sigmoid", None), bool):
-        if isinstance(part, nn.Sequential) and len(part):
-            part = part[-1]
-        elif isinstance(getattr(part, "module", None), nn.Module):  # DistributedDataParallel
-            part = part.module
-        else:
-            raise ValueError(
-                f"predict: {type(part).__name__} does not say what its outputs are; expected "
-                "from_logits=True (logits, whose sigmoid is predicted) or False"
-            )
-    return bool(part.ends_in_sigmoid)
-
-
-class _Eager:
-    """Epochs in plain PyTorch: any module, any optimizer, any device."""
-
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        self.model, self.optimizer = model, optimizer
-
-    def train(
-        self, rows: Tensor, labels: Tensor, weights: Tensor | None, batch_size: int, metrics: bool
-    ) -> dict[str, float]:
-        """One epoch over rows in the order given; its loss and metrics."""
-        parameters = list(self.model.parameters())
-        totals = KerasMetrics(rows.device) if metrics else None
-        loss_sum = torch.zeros((), dtype=torch.float64, device=rows.device)
-        for start in range(0, len(rows), batch_size):
-            batch = slice(start, start + batch_size)
-            y = labels[batch]
-            logits = self.model(rows[batch])
-            losses = binary_crossentropy_from_logits(logits, y)
-            loss = mean_loss(losses, None if weights is None else weights[batch])
-            for parameter in parameters:
-                parameter.grad = None  # zero_grad's, in a tenth of its time
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-            loss_sum += loss.detach().double() * len(y)
-            if totals is not None:
-                totals.update(logits, y)
-        return _logs(loss_sum, len(rows), totals, labels.dtype)
-
-    def evaluate(
-        self, rows: Tensor, labels: Tensor, weights: Tensor | None, batch_size: int, metrics: bool
-    ) -> dict[str, float]:
-        """Loss and metrics without dropout."""
-        return _evaluate(self.model, rows, labels, weights, batch_size, metrics)
-
-
-class _Native:
-    """The same epochs by one call each into compiled code."""
-
-    def __init__(self, model: nn.Module, native: NativeEpoch) -> None:
-        self.model, self.native = model, native
-
-    def train(
-        self, rows: Tensor, labels: Tensor, weights: Tensor | None, batch_size: int, metrics: bool
-    ) -> dict[str, float]:
-        """One epoch over rows in the order given; its loss and metrics."""
-        totals = self.native.train(rows, labels, weights, batch_size, metrics)
-        return _native_logs(totals, "weighted_loss", rows, metrics)
-
-    def evaluate(
-        self, rows: Tensor, labels: Tensor, weights: Tensor | None, batch_size: int, metrics: bool
-    ) -> dict[str, float]:
-        """Loss and metrics without dropout."""
-        if weights is not None:
-            return _evaluate(self.model, rows, labels, weights, batch_size, metrics)
-        return _native_logs(self.native.evaluate(rows, labels), "loss", rows, metrics)
-
-
-def _evaluate(
-    model: nn.Module,
-    rows: Tensor,
-    labels: Tensor,
-    weights: Tensor | None,
-    batch_size: int,
-    metrics: bool,
-) -> dict[str, float]:
-    totals = KerasMetrics(rows.device) if metrics else None
-    loss_sum = torch.zeros((), dtype=torch.float64, device=rows.device)
-    with inference(model):
-        for start in range(0, len(rows), batch_size):
-            y = labels[start : start + batch_size]
-            logits = model(rows[start : start + batch_size])
-            losses = binary_crossentropy_from_logits(logits, y)
-            if weights is not None:
-                losses = losses * weights[start : start + batch_size]
-            loss_sum += losses.sum(dtype=torch.float64)
-            if totals is not None:
-                totals.update(logits, y)
-    return _logs(loss_sum, len(rows), totals, labels.dtype)
-
-
-def _logs(
-    loss_sum: Tensor, rows: int, totals: KerasMetrics | None, dtype: torch.dtype
-) -> dict[str, float]:
-    logs = {"loss": float(loss_sum) / max(rows, 1)}
-    return _as_keras_logs(logs if totals is None else logs | totals.result(), dtype)
-
-
-def _native_logs(totals: NDArray[Any], loss: str, rows: Tensor, metrics: bool) -> dict[str, float]:
-    logs = {"loss": float(totals[loss]) / max(len(rows), 1)}
-    if metrics:
-        logs |= metrics_from_sums(
-            torch.tensor(
-                [float(totals["loss"]), float(totals["squared_error"])], dtype=torch.float64
-            ),
-            torch.tensor([int(totals[name]) for name in ("tn", "fp", "fn", "tp")]),
-            torch.from_numpy(totals["buckets"].ravel()),
-        )
-    return _as_keras_logs(logs, rows.dtype)
-
-
-def _as_keras_logs(logs: dict[str, float], dtype: torch.dtype) -> dict[str, float]:
-    # Keras's history holds what a tensor of floatx held, in the order of the names.
-    held = torch.float64 if dtype == torch.float64 else torch.float32
-    return {name: torch.tensor(logs[name], dtype=held).item() for name in sorted(logs)}
 
 
 # Below so many parameters an operation is too short to be shared out.

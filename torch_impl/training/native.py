@@ -89,6 +89,7 @@ class NativeEpoch:
             and rows.dtype in _REALS
             and all(p.dtype == rows.dtype and p.requires_grad for p in parameters)
             and len(optimizer.param_groups) == 1
+            and not optimizer.has_options()
             and {id(p) for p in optimizer.param_groups[0]["params"]} == {id(p) for p in parameters}
             and len({int(optimizer.state_of(p)["step"]) for p in parameters}) == 1
             and (type(model.activation), type(model.hidden)) == (nn.ReLU, nn.Linear)

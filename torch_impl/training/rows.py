@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torch_impl.base.arrays import as_tensor
 from torch_impl.features import FeatureTransform
 
-__all__ = ["Like", "Rows", "column", "held_out", "like_of", "table"]
+__all__ = ["Labels", "Like", "Rows", "column", "held_out", "like_of", "table"]
 
 Rows = ArrayLike | Tensor | Dataset[Any]
 
@@ -34,7 +35,11 @@ def like_of(model: nn.Module) -> Like:
     return Like(numbers.double() if raw else numbers, numbers)
 
 
-def held_out(data: Any, like: Like) -> tuple[Tensor, Tensor, Tensor | None]:
+Labels = Callable[[Any, Tensor, str, Tensor], Tensor]
+"""From y, what they are brought to, the caller and the rows: labels, a row for each row."""
+
+
+def held_out(data: Any, like: Like, labels_of: Labels) -> tuple[Tensor, Tensor, Tensor | None]:
     """`validation_data`, (x, y), (x, y, weights of rows) or a Dataset, as `table` gives it.
 
     Its rows lie together in memory.
@@ -42,9 +47,9 @@ def held_out(data: Any, like: Like) -> tuple[Tensor, Tensor, Tensor | None]:
     where = "fit: validation_data"
     weights = None
     if isinstance(data, (Dataset, DataLoader)):
-        rows, labels = table(data, None, like, where)
+        rows, labels = table(data, None, like, where, labels_of)
     elif isinstance(data, (tuple, list)) and len(data) in (2, 3):
-        rows, labels = table(data[0], data[1], like, where)
+        rows, labels = table(data[0], data[1], like, where, labels_of)
         if len(data) == 3:
             weights = column(data[2], like.numbers, f"{where}: sample_weight", len(rows))
     else:
@@ -52,17 +57,18 @@ def held_out(data: Any, like: Like) -> tuple[Tensor, Tensor, Tensor | None]:
     return rows.contiguous(), labels, weights
 
 
-def table(x: Any, y: Any, like: Like, where: str) -> tuple[Tensor, Tensor]:
-    """Rows (N, F) and labels (N, 1), as a model takes them.
+def table(x: Any, y: Any, like: Like, where: str, labels_of: Labels) -> tuple[Tensor, Tensor]:
+    """Rows (N, F) and labels, as a model and its loss take them.
 
     Args:
         x: an array, a tensor, or a Dataset of (row, label) pairs.
-        y: (N,) or (N, 1) labels; None beside a Dataset.
+        y: labels; None beside a Dataset.
         like: what they are brought to.
         where: the caller, for errors.
+        labels_of: what a loss takes of y.
 
     Raises:
-        ValueError: shapes do not fit, or a label is not 0 or 1.
+        ValueError: shapes do not fit, or a label is none.
     """
     if isinstance(x, DataLoader):
         raise ValueError(
@@ -78,10 +84,7 @@ def table(x: Any, y: Any, like: Like, where: str) -> tuple[Tensor, Tensor]:
     rows = as_tensor(x, like.rows)
     if rows.ndim != 2:
         raise ValueError(f"{where}: x came as {tuple(rows.shape)}; expected (N, F)")
-    labels = column(y, like.numbers, f"{where}: y", len(rows))
-    if not bool(((labels == 0) | (labels == 1)).all()):
-        raise ValueError(f"{where}: y holds labels other than 0 and 1")
-    return rows, labels
+    return rows, labels_of(y, like.numbers, where, rows)
 
 
 def _stacked(dataset: Dataset[Any], like: Tensor, where: str) -> tuple[Tensor, Tensor]:

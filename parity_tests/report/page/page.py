@@ -40,18 +40,24 @@ _KINDS = {
 }
 
 
-def page(results: list[StageResult], evidence: Evidence, origin: Origin) -> str:
-    """The whole page, ready to be written as UTF-8."""
+def page(results: list[StageResult], evidence: Evidence | None, origin: Origin) -> str:
+    """The whole page, ready to be written as UTF-8.
+
+    Args:
+        results: the stages.
+        evidence: what the tutorial's plots draw; None for a model of one's own.
+        origin: where the numbers come from.
+    """
     css = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     broken = [result for result in results if not result.agree]
-    title = f"{'DIFFER' if broken else 'agree'}: Keras and PyTorch, one fraud model"
+    model = "model" if evidence is None else "fraud model"
+    title = f"{'DIFFER' if broken else 'agree'}: Keras and PyTorch, one {model}"
     sections = (
         *([_breaks(broken)] if broken else []),
         _table(results),
         _ulp(results),
         _allowance(results, evidence),
-        _training(evidence),
-        _predictions(evidence),
+        *([] if evidence is None else [_training(evidence), _predictions(evidence)]),
         _repeat(origin),
     )
     return f"""<!DOCTYPE html>
@@ -76,7 +82,7 @@ def page(results: list[StageResult], evidence: Evidence, origin: Origin) -> str:
 """
 
 
-def _header(results: list[StageResult], evidence: Evidence, origin: Origin) -> str:
+def _header(results: list[StageResult], evidence: Evidence | None, origin: Origin) -> str:
     broken = [result for result in results if not result.agree]
     mark, kind = ("✗", "differs") if broken else ("✓", "agrees")
     if broken:
@@ -87,18 +93,24 @@ def _header(results: list[StageResult], evidence: Evidence, origin: Origin) -> s
             "far as rounding lets any two correct programs do so."
         )
     used = max((r.allowance_used for r in results if r.allowance_used is not None), default=0.0)
+    rows = {"rows compared": origin.data["rows"]}
+    if "positives" in origin.data:
+        told_rows = f"{origin.data['rows']} / {origin.data['positives']}"
+        rows = {"rows compared, frauds among them": told_rows}
     facts = {
-        "rows compared, frauds among them": f"{origin.data['rows']} / {origin.data['positives']}",
+        **rows,
         "stages that agree": f"{len(results) - len(broken)} of {len(results)}",
         "largest share of an allowance used": share_text(used),
-        "largest weight difference after training": f"{evidence.growth.between[-1]:.1e}",
     }
+    if evidence is not None:
+        apart = f"{evidence.growth.between[-1]:.1e}"
+        facts["largest weight difference after training"] = apart
     items = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
         for name, value in facts.items()
     )
     return f"""<header>
-<h1>Keras and PyTorch: is it the same fraud model?</h1>
+<h1>Keras and PyTorch: is it the same {"" if evidence is None else "fraud "}model?</h1>
 <div class="verdict {kind}" role="status"><span class="mark" aria-hidden="true">{mark}</span>
 <div><strong id="verdict">{escape(verdict_text(results))}</strong><p>{told}</p></div></div>
 <dl class="facts">{items}</dl>
@@ -206,7 +218,7 @@ def _ulp(results: list[StageResult]) -> str:
     return _section("Bits apart", lead, f'<div class="columns">{figures}</div>')
 
 
-def _allowance(results: list[StageResult], evidence: Evidence) -> str:
+def _allowance(results: list[StageResult], evidence: Evidence | None) -> str:
     used = _figure(
         "Share of the allowance used",
         allowance_plot(results),
@@ -217,11 +229,15 @@ def _allowance(results: list[StageResult], evidence: Evidence) -> str:
     told = f"""<div class="card"><h3>What is demanded</h3>
 <p>What is allowed follows from the numbers at hand; no tolerance was picked.</p>
 <dl class="kinds">{kinds}</dl></div>"""
-    growth = _figure(
-        "How the weights move apart in training",
-        growth_plot(evidence),
-        "Largest difference over all weights, step by step. The solid line is how far rounding "
-        "alone takes Keras from the same run in float64 (the farther of two float32 runs).",
+    growth = (
+        ""
+        if evidence is None
+        else _figure(
+            "How the weights move apart in training",
+            growth_plot(evidence),
+            "Largest difference over all weights, step by step. The solid line is how far rounding "
+            "alone takes Keras from the same run in float64 (the farther of two float32 runs).",
+        )
     )
     lead = "The worst element of each stage, against all that the stage allows."
     right = f'<div class="stack">{told}{growth}</div>'

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from torch_impl.keras.layers import SUPPORTED
 from torch_impl.keras.network import WEIGHT_NAMES, Network
 from torch_impl.keras_files.config import adam_of, network_of, parsed_json
 from torch_impl.keras_files.contents import AdamState, Contents, KerasFileError
 from torch_impl.keras_files.hdf5.reader import Dataset, Group
 from torch_impl.keras_files.hdf5.weights_h5 import adam_from
-from torch_impl.keras_files.layers import SUPPORTED
 
 __all__ = ["read_legacy_h5"]
 

@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from torch_impl.keras.layers import KINDS, SUPPORTED, kind_of, snake_case
 from torch_impl.keras.network import WEIGHTS, Network, trained
 from torch_impl.keras_files.contents import AdamState, KerasFileError, by_layer
 from torch_impl.keras_files.hdf5.reader import Dataset, Group
-from torch_impl.keras_files.layers import KINDS, SUPPORTED, kind_of, snake_case
 
 __all__ = ["adam_from", "is_adam", "layer_groups", "named_weights", "optimizer_tensors"]
 
@@ -87,7 +87,8 @@ def named_weights(
     """
     found: dict[str, Tensor] = {}
     for kind in WEIGHTS:
-        own = [group for group in groups if group[0] == kind]
+        known = network is not None or like is not None or kind == "Dense"
+        own = [group for group in groups if group[0] == kind and (known or group[2])]
         if network is None:
             stem = snake_case(kind)
             told = () if like is None else [la for la in like.layers if la.kind == kind]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from torch_impl.keras.layers import SUPPORTED
 from torch_impl.keras.network import WEIGHTS
 from torch_impl.keras_files.contents import KerasFileError
-from torch_impl.keras_files.layers import SUPPORTED
 from torch_impl.keras_files.tensorflow.object_graph import ObjectGraph, weight_name
 from torch_impl.keras_files.tensorflow.tensor_bundle import TensorBundle
 

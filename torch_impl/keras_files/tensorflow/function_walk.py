@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from torch_impl.keras.layers import SUPPORTED
 from torch_impl.keras_files.contents import KerasFileError
-from torch_impl.keras_files.layers import SUPPORTED
 from torch_impl.keras_files.tensorflow.protobuf import Message
 
 __all__ = ["ACTIVATIONS", "Function", "FunctionWalk", "Step"]
