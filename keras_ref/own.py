@@ -37,8 +37,8 @@ def told(path: str) -> dict[str, Any]:
         `rows`, each layer's `class_name` and `config` in the order of the chain; `weights`,
         `layer/weight` to array, and `dtypes` of the layers; `loss` and `optimizer`, each
         `class_name` and `config`, None where the model is not compiled; `iterations` of the
-        optimizer, None where its state was not read; whether it `trains` in double; `features`, the width of a row; `seeds` of the
-        layers that draw.
+        optimizer, None where its state was not read; whether it `trains` in double; `features`,
+        the width of a row; `seeds` of the layers that draw.
     """
     model = _opened(path)
     layers = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]

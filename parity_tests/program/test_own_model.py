@@ -37,10 +37,8 @@ CHAIN = [
 STAGES = [
     "weights",
     *(f"layers: {name}" for name in (
-        "normalization (Normalization)", "dense (Dense)",
-        "batch_normalization (BatchNormalization)", "leaky_re_lu (LeakyReLU)",
-        "dropout (Dropout)", "gaussian_noise (GaussianNoise)", "dense_1 (Dense)",
-        "layer_normalization (LayerNormalization)", "dense_2 (Dense)", "dense_3 (Dense)",
+        "normalization", "dense", "batch_normalization", "leaky_re_lu", "dropout",
+        "gaussian_noise", "dense_1", "layer_normalization", "dense_2", "dense_3",
     )),
     "predictions", "predictions, float64",
     *(f"{run}{dtype}: {what}" for run in ("one step", "fit, 2 epochs")
@@ -108,7 +106,7 @@ FAULTS: dict[str, tuple[tuple[Any, str, Any], list[str]]] = {
         ["one step: weights", "one step, float64: weights"],
     ),
     "slope-of-the-layer": ((kinds, "leaky_relu", lambda _: torch.nn.LeakyReLU(0.3)),
-                           ["layers: leaky_re_lu (LeakyReLU)"]),
+                           ["layers: leaky_re_lu"]),
     "no-penalty": ((L1L2, "__call__", lambda self, weight: weight.sum() * 0),
                    ["one step, float64: weights", "one step, float64: loss"]),
     "a-loss-of-another-kind": (

@@ -17,6 +17,7 @@ from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.report.stages import Step
 from parity_tests.sides import own_model
 from parity_tests.sides.own_rows import drawn_rows, labels_for, told_of
+from torch_impl.keras.layers import snake_case
 from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.reading import read_keras
 
@@ -117,13 +118,11 @@ class OwnComparison:
         bounds = forward_layers(self.told["rows"], self.told["weights"], exactly(self.features))
         results = []
         for row in self.told["rows"]:
-            name = row["config"]["name"]
+            name, kind = row["config"]["name"], row["class_name"]
+            told = name if snake_case(kind) in name else f"{name} ({kind})"
             results.append(
-                within(
-                    f"layers: {name} ({row['class_name']})", "proven", ours[name], theirs[name],
-                    *bounds[name],
-                )
-            )  # fmt: skip
+                within(f"layers: {told}", "proven", ours[name], theirs[name], *bounds[name])
+            )
         last = bounds[self.told["rows"][-1]["config"]["name"]]
         predictions = (ours["predictions"], theirs["predictions"])
         return [*results, within("predictions", "proven", *predictions, *last)]

@@ -71,9 +71,14 @@ def _histogram(at: Axes, stage: str, result: StageResult, bins: int) -> None:
     at.tick_params(length=0)
     weight = "normal" if result.agree else "bold"
     colour = INK if result.agree else DIFFER
-    name = stage if result.agree else f"✗ {stage}"
+    name = _short(stage) if result.agree else f"✗ {_short(stage)}"
     at.text(0, 1.22, name, transform=at.transAxes, color=colour, weight=weight)
     at.text(1, 1.22, _summary(result), transform=at.transAxes, ha="right", color=MUTED, size=9)
+
+
+def _short(name: str) -> str:
+    """A layer may be called anything; the table has the whole name."""
+    return name if len(name) <= 26 else f"{name[:25]}…"
 
 
 def _summary(result: StageResult) -> str:
@@ -137,7 +142,7 @@ def _lollipop(at: Axes, y: int, name: str, result: StageResult, left: float, rig
         markersize=5 if result.agree else 7,
     )  # fmt: skip
     at.text(
-        -0.02, y, name, transform=at.get_yaxis_transform(), ha="right", va="center",
+        -0.02, y, _short(name), transform=at.get_yaxis_transform(), ha="right", va="center",
         color=colour, weight="normal" if result.agree else "bold",
     )  # fmt: skip
     at.text(
