@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_ref import compat
 
-__all__ = ["activated", "activations", "fit_from_seed", "layer_outputs", "train", "write"]
+__all__ = ["activated", "activations", "fit_from_seed", "layer_outputs", "slopes", "train", "write"]
 
 RATE = 2**-7  # exact in both precisions
 
@@ -99,6 +99,29 @@ def activations(names: list[str], x: np.ndarray) -> dict[str, dict[str, np.ndarr
     for name in names:
         layers = {d: keras.layers.Activation(name, dtype=d) for d in ("float32", "float64")}
         found[name] = {d: compat.to_numpy(layer(x.astype(d))) for d, layer in layers.items()}
+    return found
+
+
+def slopes(names: list[str], x: np.ndarray, above: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    """The gradient of each activation of x, by its name, in float32 and in float64.
+
+    Args:
+        names: of the activations.
+        x: (N, units), float32.
+        above: the gradient that comes from above, likewise.
+    """
+    import tensorflow as tf
+
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for name in names:
+        found[name] = {}
+        for dtype in ("float32", "float64"):
+            layer = keras.layers.Activation(name, dtype=dtype)
+            given, weights = tf.constant(x, dtype), tf.constant(above, dtype)
+            with tf.GradientTape() as tape:
+                tape.watch(given)
+                outputs = layer(given)
+            found[name][dtype] = tape.gradient(outputs, given, weights).numpy()
     return found
 
 

@@ -118,7 +118,7 @@ def _below_zero(size: float) -> Scale:
     return lambda low, high: np.where(low < 0, size, 0.0)
 
 
-# In float64, without cancellation.
+# In float64, without cancellation where the result is what its error is measured by.
 
 
 def _erfc(x: np.ndarray) -> np.ndarray:
@@ -131,11 +131,6 @@ def _softplus(x: np.ndarray) -> np.ndarray:
 
 def _hard_sigmoid(x: np.ndarray) -> np.ndarray:
     return np.clip(x + 3, 0, 6) / 6
-
-
-def _squareplus(x: np.ndarray) -> np.ndarray:
-    root = np.sqrt(x * x + 4)
-    return np.where(x < 0, 2 / (root - x), (x + root) / 2)
 
 
 def _sparse_plus(x: np.ndarray) -> np.ndarray:
@@ -237,7 +232,8 @@ ACTIVATIONS: dict[str, Elementwise] = {
     "softsign": Elementwise(lambda x: x / (1 + np.abs(x)), 1.5),  # a sum, a quotient
     # A square, two sums and a root, half of them: x + √ cancels where x is negative.
     "squareplus": Elementwise(
-        _squareplus, 2.5, lambda low, high: np.hypot(_farther_end(low, high), 2), limit=2.0**63
+        lambda x: (x + np.sqrt(x * x + 4)) / 2, 2.5,
+        lambda low, high: np.hypot(_farther_end(low, high), 2), limit=2.0**63,
     ),
     "sparse_sigmoid": Elementwise(lambda x: np.clip((x + 1) / 2, 0, 1), 0.5),
     # Measured, by the result where nothing is said.

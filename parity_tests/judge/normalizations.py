@@ -120,14 +120,12 @@ def layer_normalization(
         variance_error = (
             gamma(n + 6) * square + (2 * mean_size + mean_error) * mean_error + 4 * TINY
         )
-        inverse = 1 / np.sqrt(narrow**2 - variance_error)  # the most that it may be
+        # The most that it may be; NaN or infinite, and so nothing claimed, where the variance may
+        # be nothing but its rounding.
+        inverse = 1 / np.sqrt(narrow**2 - variance_error)
         own = (np.abs(z) + moved) * (inverse - 1 / narrow) + mean_error * inverse
         finite = np.isfinite(v).all(-1, keepdims=True)
-        unclaimed = finite & (
-            ~(variance_error < 0.99 * narrow**2)
-            | (narrow < _NEARLY_ZERO)
-            | (n * square >= MAX32 / 2)
-        )
+        unclaimed = finite & ((narrow < _NEARLY_ZERO) | (n * square >= MAX32 / 2))
         return _scaled(
             y * scale + offset, (carried + own) * np.abs(scale), x, (scale, offset), _NORMALIZED,
             inverse, mean_size + mean_error, unclaimed | np.isinf(a).any(-1, keepdims=True),

@@ -15,6 +15,7 @@ from parity_tests.judge.agreement import within
 from parity_tests.judge.bounds import Bounded, exactly
 from parity_tests.judge.elementwise import (
     ACTIVATIONS,
+    FLOOR,
     MEASURED_ULP,
     Elementwise,
     applied,
@@ -33,6 +34,7 @@ from parity_tests.judge.measure_elementwise import (
     torch_errors_at,
     torch_ways,
 )
+from parity_tests.judge.sigmoid import TINY
 from parity_tests.reference import keras_process
 from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.reference.markers import OF_TODAY
@@ -124,15 +126,20 @@ def test_reference_is_the_formula_in_a_hundred_digits(name: str) -> None:
 FEW = (1 << 17) + 1  # odd, so that all patterns of low bits are met
 
 
-@pytest.mark.parametrize("library", ["torch", "keras"])
-def test_no_activation_errs_by_more_than_was_measured(library: str, keras: KerasProcess) -> None:
-    """On some thousand numbers, in long arrays and in short; on all by the module's command."""
-    if library == "torch":
-        found = torch_errors(ACTIVATIONS, FEW)
-    else:
-        found = keras.submit(keras_errors, list(ACTIVATIONS), FEW).result()
+def no_larger_than_stated(found: dict[str, Worst]) -> None:
+    assert list(found) == list(ACTIVATIONS)
     for name, worst in found.items():
         assert worst.ulp <= ACTIVATIONS[name].ulp, (name, worst)
+
+
+def test_no_activation_of_pytorchs_errs_by_more_than_was_measured() -> None:
+    """On some thousand numbers, in long arrays and in short; on all by the module's command."""
+    no_larger_than_stated(torch_errors(ACTIVATIONS, FEW))
+
+
+def test_no_activation_of_kerass_errs_by_more_than_was_measured(keras: KerasProcess) -> None:
+    """Likewise, by itself and compiled after a Dense layer."""
+    no_larger_than_stated(keras.submit(keras_errors, list(ACTIVATIONS), FEW).result())
 
 
 @OF_TODAY
@@ -155,39 +162,94 @@ WORST = {
     "tanh_shrink": 0.495554686,
 }  # fmt: skip
 EXTREMES = np.float32([
-    NAN, INF, -INF, 3e38, -3e38, 1e20, -1e20, 88.75, -88.75, -87.5, -104, 1e-40, -1e-40, 0.0, -0.0,
+    NAN, INF, -INF, 3e38, -3e38, 6e37, -6e37, 1e20, -1e20, 88.75, -88.75, -87.5, -86.65, -86, -104,
+    1e-38, -1e-38, 1e-40, -1e-40, 0.0, -0.0,
 ])  # fmt: skip
-LARGE = {INF, -INF, *EXTREMES[3:5].tolist()}
-UNCLAIMED = {
-    "hard_shrink": {NAN}, "soft_shrink": {NAN}, "gelu": LARGE, "hard_silu": LARGE,
-    "squareplus": LARGE | set(EXTREMES[5:7].tolist()),
-    "exponential": {88.75, *EXTREMES[[3, 5]].tolist()},
+LARGE, LESS, ROOT = {INF, -INF, 3e38, -3e38}, {6e37, -6e37}, {1e20, -1e20}
+UNCLAIMED: dict[str, set[float]] = {
+    "hard_shrink": {NAN}, "soft_shrink": {NAN}, "gelu": LARGE, "hard_silu": LARGE | LESS,
+    "squareplus": LARGE | LESS | ROOT, "exponential": {3e38, 6e37, 1e20, 88.75},
 }  # fmt: skip
 """Where libraries part: NaN may become a number, and what is large may overflow on its way."""
 
 
-@pytest.mark.parametrize("library", ["torch", "keras"])
-def test_what_is_claimed_of_extreme_numbers_holds(library: str, keras: KerasProcess) -> None:
+def agree_at_extremes(name: str, *answers: np.ndarray) -> None:
+    expected = applied(ACTIVATIONS[name], exactly(np.repeat(EXTREMES, 64)))
+    for came in answers:
+        result = within(name, "proven", came, came, *expected)
+        assert result.agree, (name, result.detail)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_what_is_claimed_of_extreme_numbers_holds_of_pytorch(name: str) -> None:
     """NaN, infinities, overflow and underflow, one by one and in an array."""
     x = np.repeat(EXTREMES, 64)
-    theirs = keras.call("family.activations", list(ACTIVATIONS), x) if library == "keras" else {}
-    for name, f in ACTIVATIONS.items():
-        expected = applied(f, exactly(x))
-        answers = [theirs[name]["float32"]] if theirs else [g(x) for g in torch_ways(name).values()]
-        for came in answers:
-            result = within(name, "proven", came, came, *expected)
-            assert result.agree, (name, result.detail)
+    agree_at_extremes(name, *(answer(x) for answer in torch_ways(name).values()))
+
+
+def test_what_is_claimed_of_extreme_numbers_holds_of_keras(keras: KerasProcess) -> None:
+    """Likewise."""
+    theirs = keras.call("family.activations", list(ACTIVATIONS), np.repeat(EXTREMES, 64))
+    for name, came in theirs.items():
+        agree_at_extremes(name, came["float32"])
+
+
+def flushed(x: np.ndarray) -> np.ndarray:
+    return np.where(np.abs(x) < TINY, 0, x)
+
+
+@pytest.mark.parametrize("flush", [True, False], ids=["flushed", "kept"])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_a_subnormal_number_may_be_flushed(name: str, flush: bool) -> None:
+    """What comes in and what goes out, by some loops of TensorFlow's and not by others."""
+    x = np.array([1, 0.99, 0.5, 1e-3, -1e-3, -0.5, -0.99, -1]) * TINY
+    f = ACTIVATIONS[name]
+    value, allowance = applied(f, exactly(x))
+    came = flushed(f.function(flushed(x))) if flush else value
+    assert (np.abs(came - value) <= allowance).all()
+    assert (allowance <= 1.001 * FLOOR + f.ulp * 2.0**-21).all()
+    # One loop hands negative ones through a ReLU as they are.
+    assert (allowance[np.abs(x) < TINY] >= TINY).all()
+
+
+@pytest.mark.parametrize("name", ["silu", "mish"])
+def test_a_product_with_a_flushed_number_may_be_nothing(name: str) -> None:
+    """Of -86.64, where a sigmoid is 2**-125 and oneDNN's is 0."""
+    value, allowance = applied(ACTIVATIONS[name], exactly(np.float32([-86.643654])))
+    assert -3e-36 < value[0] < -2e-36
+    assert allowance[0] >= -value[0]
+
+
+def test_a_flushed_number_may_fall_off_a_step() -> None:
+    """Above zero it is x, and at zero another number; so too within an interval."""
+    step = threshold(0.0, 2.0)
+    found = applied(step, Bounded(np.array([1e-40, 1e-37, 2e-38]), np.array([0, 0, 1e-38])))
+    assert (found.allowance[[0, 2]] >= 2).all()
+    assert found.allowance[1] == 0
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_nothing_is_claimed_where_libraries_part(name: str) -> None:
-    """And nowhere else; where an input may be anything, nothing is."""
-    allowance = applied(ACTIVATIONS[name], exactly(EXTREMES)).allowance
-    unclaimed = [str(x) for x in EXTREMES[np.isinf(allowance)].tolist()]
-    expected = {str(x) for x in UNCLAIMED.get(name, ())}
-    assert set(unclaimed) == expected
+    """And nowhere else; where an input may be anything, nothing is. NaN has to be just that."""
+    value, allowance = applied(ACTIVATIONS[name], exactly(EXTREMES))
+    unclaimed = {str(x) for x in EXTREMES[np.isinf(allowance)].tolist()}
+    assert unclaimed == {str(float(np.float32(x))) for x in UNCLAIMED.get(name, ())}
+    assert (allowance[~np.isfinite(value) & np.isfinite(allowance)] == 0).all()
     anything = Bounded(EXTREMES.astype(float), np.full(EXTREMES.shape, INF))
     assert np.isposinf(applied(ACTIVATIONS[name], anything).allowance).all()
+
+
+@pytest.mark.parametrize("name", [name for name, f in ACTIVATIONS.items() if f.extremes])
+def test_an_extreme_is_where_the_function_turns(name: str) -> None:
+    """Level there, and what is stated to be reached is."""
+    f = ACTIVATIONS[name]
+    for place, reached in f.extremes:
+        step = 2.0**-12
+        below, at, above = f.function(np.array([place - step, place, place + step]))
+        assert abs(at - reached) <= 2 * U64
+        if place:  # at 0 the others bend
+            assert abs(above - below) <= step**3
+            assert min(above, below) > at
 
 
 OTHERS: dict[str, Elementwise] = {

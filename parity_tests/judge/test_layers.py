@@ -68,6 +68,11 @@ def by_torch(function: Callable[..., torch.Tensor], *arguments: Any, **more: Any
     return lambda x: function(torch.from_numpy(x), *held, **more).numpy()
 
 
+def flushed(x: np.ndarray) -> np.ndarray:
+    """As TensorFlow's threads do it."""
+    return np.where(np.abs(x) < np.finfo(F32).tiny, F32(0), x)
+
+
 def dense(order: Order) -> Answer:
     return lambda x: summed(x[:, None, :] * KERNEL.T, order)[..., 0] + BIAS
 
@@ -148,7 +153,10 @@ def statistics(way: Callable[..., np.ndarray]) -> Answer:
     return lambda x: way(x, MEAN, VARIANCE)
 
 
-ONES, ZEROS = np.ones(N, F32), np.zeros(N, F32)
+def layer(kind: str, **config: Any) -> list[dict[str, Any]]:
+    return [{"class_name": kind, "config": {"name": "l", **config}}]
+
+
 CASES = {
     "dense": Case(
         "Dense", {"units": 4},
@@ -193,6 +201,14 @@ CASES = {
         {"numpy": lambda x: x * F32(1 / 255) + F32(-0.3),
          "torch": by_torch(lambda x: x * (1 / 255) - 0.3)},
     ),
+    "rescaling-to-little": Case(
+        "Rescaling", {"scale": 1e-3, "offset": 0.0},
+        {"flushed": lambda x: flushed(flushed(x) * F32(1e-3)), "kept": lambda x: x * F32(1e-3)},
+    ),
+    "normalization-to-little": Case(
+        "Normalization", {"mean": 0.0, "variance": 1e4},
+        {"flushed": lambda x: flushed(flushed(x) / F32(100)), "kept": lambda x: x / F32(100)},
+    ),
     "softmax": Case(
         "Softmax", {"axis": -1}, in_orders(divided) | {"torch": by_torch(torch.softmax, -1)}
     ),
@@ -231,6 +247,8 @@ INPUTS = {
     "cancelling": np.concatenate([drawn(5)[:, :3], -drawn(5)[:, :3], drawn(6)[:, :1]], 1),
     "underflow": drawn(7) * F32(1e-37),
     "squares-underflow": drawn(7) * F32(1e-20),
+    "squares-nothing": drawn(7) * F32(1e-23),
+    "steep": drawn(10, size=25.0),
     "overflow": drawn(8) * F32(2e37),
     "squares-overflow": drawn(8) * F32(1e20),
     "no-numbers": np.where(np.eye(6, N) > 0, F32([NAN, INF, -INF] * 2)[:, None], drawn(9, 6)),
@@ -308,6 +326,97 @@ def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
 def of_fewer_bits(x: np.ndarray) -> np.ndarray:
     """As TF32 holds it."""
     return (x.view(np.uint32) & np.uint32(0xFFFFE000)).view(F32)
+
+
+@pytest.mark.parametrize(
+    ("rows", "weights", "x", "unclaimed"),
+    [
+        # ∞ times what may be flushed; 1/√0; a deviation or a length of what may be.
+        pytest.param(
+            layer("Rescaling", scale=1e-40), {}, [INF, 1, -INF], [1, 0, 1], id="flushed-scale"
+        ),
+        pytest.param(layer("Rescaling", scale=0.0), {}, [INF, 1, 1], [0, 0, 0], id="zero-scale"),
+        pytest.param(
+            layer("BatchNormalization", epsilon=0.0, scale=False, center=False),
+            {"moving_mean": [0, 0, INF], "moving_variance": [0, 1, 1]}, [1, 1, 1], [1, 0, 1],
+            id="no-variance",
+        ),
+        pytest.param(
+            layer("BatchNormalization", center=False),
+            {"gamma": [1e-40, INF, NAN], "moving_mean": [0, 0, 0], "moving_variance": [1, 1, 1]},
+            [INF, 1, 1], [1, 1, 0], id="gamma",
+        ),
+        pytest.param(
+            layer("Normalization"), {"mean": [0, INF, 0], "variance": [1, 1, -1]}, [1, 1, 1],
+            [0, 1, 1], id="statistics",
+        ),
+        pytest.param(
+            layer("PReLU"), {"alpha": [INF, 1e-40, 0]}, [0, -INF, -INF], [1, 1, 0], id="alpha"
+        ),
+        pytest.param(layer("UnitNormalization"), {}, [1e-23, 0, 0], [1, 1, 1], id="no-length"),
+        pytest.param(layer("UnitNormalization"), {}, [0, 0, 0], [0, 0, 0], id="zeros"),
+        pytest.param(
+            layer("LayerNormalization", epsilon=0.0, scale=False, center=False), {}, [2, 2, 2],
+            [1, 1, 1], id="no-deviation",
+        ),
+        # E[x²] - E[x]² of it is its rounding.
+        pytest.param(
+            layer("LayerNormalization", scale=False, center=False), {}, [100, 100, 100], [1, 1, 1],
+            id="deviation-of-rounding",
+        ),
+        pytest.param(
+            layer("LayerNormalization", scale=False, center=False), {}, [NAN, 1, 1], [0, 0, 0],
+            id="no-number",
+        ),
+    ],
+)  # fmt: skip
+def test_nothing_is_claimed_where_right_ways_part(
+    rows: list[dict[str, Any]], weights: dict[str, list[float]], x: list[float],
+    unclaimed: list[bool],
+) -> None:  # fmt: skip
+    """Of that number alone, or of its row."""
+    held = {f"l/{name}": F32(weight) for name, weight in weights.items()}
+    found = forward_layers(rows, held, exactly(F32([x])))["l"]
+    np.testing.assert_array_equal(np.isinf(found.allowance[0]), np.array(unclaimed, bool))
+
+
+def test_a_row_that_may_be_anything_stays_so_alone() -> None:
+    """An infinite allowance of one number is one of its row where a layer mixes it."""
+    x = drawn(13, 3).astype(float)
+    allowance = np.zeros_like(x)
+    allowance[1, 2] = INF
+    for case, one in CASES.items():
+        value, found = one.bound(Bounded(x, allowance))
+        plain = one.bound(exactly(x))
+        np.testing.assert_array_equal(value, plain.value)
+        np.testing.assert_array_equal(found[[0, 2]], plain.allowance[[0, 2]])
+        mixes = one.kind in ("Dense", "LayerNormalization", "UnitNormalization", "Softmax")
+        if mixes or case == "log-softmax":
+            assert np.isposinf(found[1]).all(), case
+        else:
+            assert np.isposinf(found[1, 2]), case
+            np.testing.assert_array_equal(found[1, [0, 1, 3]], plain.allowance[1, [0, 1, 3]])
+
+
+def test_softmax_is_a_share_whatever_comes_in() -> None:
+    """No share is off by more than 1; where a number is by more than 50, nothing is claimed."""
+    x = np.tile(np.arange(3.0), (3, 1))
+    allowance = np.array([[20.0, 0, 0], [50, 50, 50], [51, 0, 0]])
+    shares = forward_layers(layer("Softmax"), {}, Bounded(x, allowance))["l"].allowance
+    assert ((shares[:2] > 0.08) & (shares[:2] <= 1.001)).all()
+    assert np.isposinf(shares[2]).all()
+
+
+def test_bound_of_an_even_row_counts_its_roundings() -> None:
+    """Of 8 equal numbers c: their mean errs by 9 u c, and E[x²] - E[x]² by (14 + 18) u c²."""
+    u, c, epsilon = 2.0**-24, 8.0, 1e-3
+    rows = layer("LayerNormalization", scale=False, center=False, epsilon=epsilon)
+    value, allowance = forward_layers(rows, {}, exactly(np.full((1, 8), c, F32)))["l"]
+    inverse = 1 / np.sqrt(epsilon - 32 * u * c * c)
+    # The number, its mean and what that is off by, 11 roundings each.
+    expected = (9 * u * c + 11 * u * (2 * c)) * inverse
+    assert (value == 0).all()
+    np.testing.assert_allclose(allowance, expected, rtol=1e-4)
 
 
 MISTAKES: dict[str, dict[str, Answer]] = {
@@ -554,10 +663,6 @@ def test_shared_axes_and_last_axes_of_many() -> None:
         flat = CASES[case].bound(exactly(x.reshape(-1, N)))
         for part, rows in zip(whole, flat, strict=True):
             np.testing.assert_allclose(part.reshape(rows.shape), rows, rtol=2.0**-40, atol=2.0**-50)
-
-
-def layer(kind: str, **config: Any) -> list[dict[str, Any]]:
-    return [{"class_name": kind, "config": {"name": "l", **config}}]
 
 
 REFUSALS: dict[str, tuple[list[dict[str, Any]], str]] = {

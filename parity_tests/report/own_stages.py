@@ -16,7 +16,7 @@ from parity_tests.judge.layers import forward_layers
 from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.report.stages import Step
 from parity_tests.sides import own_model
-from parity_tests.sides.own_rows import drawn_rows, labels_for, told_of
+from parity_tests.sides.own_rows import ORDINARY, drawn_rows, labels_for, told_of
 from torch_impl.keras.layers import snake_case
 from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.reading import read_keras
@@ -68,12 +68,17 @@ class OwnComparison:
                 f"{path}: takes rows of {width} features; the table has {rows.shape[1]} columns"
             )
         rng = np.random.default_rng(seed)
+        if self.told["dtypes"] != ["float32"]:
+            computed = ", ".join(self.told["dtypes"])
+            raise ValueError(f"{path}: its layers compute in {computed}; expected float32")
         self.features = drawn_rows(rng, width) if rows is None else rows[:MOST_ROWS]
         self.recipe = own_model.recipe_of(self.told, self.contents)
         units = self.contents.network.out_features
         given = None if labels is None else labels[:MOST_ROWS]
         self.labels = labels_for(self.recipe.loss[0], given, len(self.features), units, rng)
-        self.batch_size = 32 if len(self.features) <= 4096 else 1024
+        # Nobody trains on numbers of all sizes, which are among the last of the drawn rows.
+        self.trained_rows = ORDINARY if rows is None else len(self.features)
+        self.batch_size = 32 if self.trained_rows <= 4096 else 1024
         self.notes = (*self.contents.notes, *self.recipe.notes)
 
     @cached_property
@@ -152,7 +157,7 @@ class OwnComparison:
         if "float64" not in self.keras_outputs:  # Keras 2
             return []
         epochs = 1 if one_step else self.epochs
-        n = min(self.batch_size, len(self.features)) if one_step else len(self.features)
+        n = min(self.batch_size, self.trained_rows) if one_step else self.trained_rows
         data = self.features[:n], self.labels[:n]
         theirs = self.keras.call(
             "own.trained", self._file, *data, self.recipe.loss, self.recipe.optimizer,

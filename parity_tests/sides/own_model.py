@@ -15,6 +15,7 @@ from torch_impl import KerasAdam, KerasAdamW, KerasNetwork, KerasRMSprop, KerasS
 from torch_impl.keras.loss_names import LOSSES
 from torch_impl.keras_files.contents import Contents
 from torch_impl.keras_files.modules import adam_for, contents_of, module_from
+from torch_impl.training.objective import ends_in_softmax
 
 __all__ = ["Recipe", "layer_outputs", "recipe_of", "torch_runs"]
 
@@ -76,9 +77,10 @@ def recipe_of(told: Mapping[str, Any], contents: Contents) -> Recipe:
     return Recipe(loss, ours, (kind, options), tuple(notes))
 
 
-def _loss(row: Any, model: nn.Module) -> tuple[tuple[str, dict[str, Any]], nn.Module, list[str]]:
+def _loss(row: Any, model: Any) -> tuple[tuple[str, dict[str, Any]], nn.Module, list[str]]:
     end = getattr(model, "last_activation", "sigmoid")
-    behind = end in ("sigmoid", "softmax", "Softmax")
+    # Keras finds the logits behind what stands at the very end alone.
+    behind = model.ends_in_sigmoid or ends_in_softmax(model)
     kind = None if row is None else LOSSES.get(row["class_name"])
     if row is not None and kind is not None:
         names = [*inspect.signature(kind).parameters]
@@ -87,10 +89,12 @@ def _loss(row: Any, model: nn.Module) -> tuple[tuple[str, dict[str, Any]], nn.Mo
         if "from_logits" in names:
             ours["from_logits"] = bool(options.get("from_logits")) or behind
         return (kind.__name__, options), kind(**ours), []
-    name = {"sigmoid": "BinaryCrossentropy"}.get(end, "MeanSquaredError")
-    name = "CategoricalCrossentropy" if end in ("softmax", "Softmax") else name
+    name = "BinaryCrossentropy" if end == "sigmoid" else "MeanSquaredError"
+    name = "CategoricalCrossentropy" if ends_in_softmax(model) else name
     told = "no loss in the file" if row is None else f"the loss {row['class_name']} is not known"
-    return (name, {}), getattr(losses, name)(), [f"{told}: trained with {name}"]
+    made = getattr(losses, name)
+    ours_made = made() if name == "MeanSquaredError" else made(from_logits=behind)
+    return (name, {}), ours_made, [f"{told}: trained with {name}"]
 
 
 def layer_outputs(contents: Contents, features: np.ndarray) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from parity_tests.reference.keras_process import KerasProcess
 
-__all__ = ["drawn_rows", "labels_for", "told_of"]
+__all__ = ["ORDINARY", "drawn_rows", "labels_for", "told_of"]
 
 
 def told_of(keras: KerasProcess, path: str) -> dict[str, Any]:
@@ -32,7 +32,11 @@ def told_of(keras: KerasProcess, path: str) -> dict[str, Any]:
     return found
 
 
-def drawn_rows(rng: np.random.Generator, width: int, ordinary: int = 2000) -> np.ndarray:
+ORDINARY = 2000
+"""So many of the drawn rows come first, and are ordinary."""
+
+
+def drawn_rows(rng: np.random.Generator, width: int, ordinary: int = ORDINARY) -> np.ndarray:
     """Ordinary rows, rows of zeros, of one feature alone, of tiny and of large numbers.
 
     Args:

@@ -58,6 +58,15 @@ LAYERS = (
         "files/family/test_keras_family.py::test_each_activation_is_keras_of_its_name",
     ),
     Trap(
+        "gradients of activations",
+        "where a unit stands at a bend (0 is where one stands whose inputs were all dropped): selu 1.05, celu 2, hard_tanh 1",
+        "`nn.SELU` 1.76, `nn.CELU` 1, `nn.Hardtanh` 0; that of `nn.Hardsigmoid` has 1/6 as a float32, in float64 too",
+        family.gradients_at_bends,
+        "at the bend PyTorch's are {selu:.2f}, {celu:.1f} and {tanh:.0f} times Keras's; Hardsigmoid's is {sixth:.0e} off, where float64 has 1e-17",
+        "keras/activations.py::activation_module",
+        "files/family/test_keras_family.py::test_each_activation_has_keras_gradient",
+    ),
+    Trap(
         "a bias in front of a BatchNormalization",
         "`use_bias=True` by default: a bias without gradient but rounding noise, of which Adam makes steps",
         "the same, of other noise",

@@ -12,6 +12,7 @@ from torch.nn.functional import hardsigmoid
 
 from parity_tests.traps.plain_loop import BATCH_SIZE, SEED, Lab
 from torch_impl import KerasNetwork, layers
+from torch_impl.keras.activations import activation_module
 from torch_impl.keras.initializers import initializer_of
 from torch_impl.keras.network import Layer
 from torch_impl.keras.normalization import KerasBatchNormalization
@@ -118,6 +119,22 @@ def slope_of_keras_2(lab: Lab) -> dict[str, float]:
     return {
         "most": (hardsigmoid(z) - of_keras_2(z)).abs().max().item(),
         "share": nothing.float().mean().item(),
+    }
+
+
+def gradients_at_bends(lab: Lab) -> dict[str, float]:
+    """PyTorch's own modules at 0 and at 1, beside Keras's gradients there."""
+
+    def slope(module: nn.Module, at: float) -> float:
+        x = torch.tensor(at, dtype=torch.float64, requires_grad=True)
+        (found,) = torch.autograd.grad(module(x), x)
+        return found.item()
+
+    return {
+        "selu": slope(nn.SELU(), 0.0) / slope(activation_module("selu"), 0.0),
+        "celu": slope(nn.CELU(), 0.0) / slope(activation_module("celu"), 0.0),
+        "tanh": slope(nn.Hardtanh(), 1.0) / slope(activation_module("hard_tanh"), 1.0),
+        "sixth": slope(nn.Hardsigmoid(), 0.5) - 1 / 6,
     }
 
 

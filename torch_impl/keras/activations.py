@@ -30,6 +30,46 @@ class _Gelu(nn.Module):
         return 0.5 * x * torch.erfc(-x * _ROOT)
 
 
+# At a bend TensorFlow's gradient may be another than that of PyTorch's own module. A unit whose
+# inputs were all dropped stands just there as long as its bias is 0.
+
+
+class _Selu(nn.Module):
+    """λ x where it is positive, else λ α (exp(x) - 1); at 0 the gradient is λ, not λ α."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of any shape."""
+        below = _SELU[0] * _SELU[1] * torch.expm1(x.clamp(max=0))
+        return torch.where(x < 0, below, _SELU[0] * x)
+
+
+_SELU = (1.0507009873554804934193349852946, 1.6732632423543772848170429916717)
+
+
+class _Celu(nn.Module):
+    """max(x, 0) + exp(min(x, 0)) - 1; at 0 both let a gradient through, so that it is 2."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of any shape."""
+        return x.clamp(min=0) + torch.expm1(x.clamp(max=0))
+
+
+class _HardTanh(nn.Module):
+    """x between -1 and 1, where a gradient still passes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of any shape."""
+        return x.clamp(-1, 1)
+
+
+class _HardSigmoid(nn.Module):
+    """relu6(x + 3) / 6; the gradient of PyTorch's own has 1/6 as a float32, in float64 too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of any shape."""
+        return nn.functional.relu6(x + 3) / 6
+
+
 class _Squareplus(nn.Module):
     """(x + √(x² + 4)) / 2."""
 
@@ -51,7 +91,8 @@ class _SparseSigmoid(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Of any shape."""
-        return (x.clamp(-1, 1) + 1) / 2
+        inside = torch.where(x < 1, (x + 1) / 2, 1.0)
+        return torch.where(x > -1, inside, 0.0)
 
 
 class KerasReLU(nn.Module):
@@ -112,8 +153,8 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "softmax": lambda: nn.Softmax(-1),
     "log_softmax": lambda: nn.LogSoftmax(-1),
     "elu": nn.ELU,
-    "selu": nn.SELU,
-    "celu": nn.CELU,
+    "selu": _Selu,
+    "celu": _Celu,
     # PyTorch's leaves the curve at 20, where it is 2e-9 away from a straight line.
     "softplus": lambda: nn.Softplus(threshold=40),
     "softsign": nn.Softsign,
@@ -124,12 +165,12 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu6": nn.ReLU6,
     "leaky_relu": lambda: leaky_relu(0.2),
     "hard_silu": nn.Hardswish,
-    "hard_tanh": nn.Hardtanh,
+    "hard_tanh": _HardTanh,
     "hard_shrink": nn.Hardshrink,
     "soft_shrink": nn.Softshrink,
     "tanh_shrink": nn.Tanhshrink,
     "log_sigmoid": nn.LogSigmoid,
-    "hard_sigmoid": nn.Hardsigmoid,
+    "hard_sigmoid": _HardSigmoid,
     "squareplus": _Squareplus,
     "sparse_plus": _SparsePlus,
     "sparse_sigmoid": _SparseSigmoid,

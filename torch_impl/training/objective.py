@@ -25,7 +25,7 @@ from torch_impl.keras.metrics import CategoricalAccuracy, KerasMetrics
 from torch_impl.keras.regularizers import penalty
 from torch_impl.training.rows import column
 
-__all__ = ["Metrics", "Objective", "ends_in_sigmoid"]
+__all__ = ["Metrics", "Objective", "ends_in_sigmoid", "ends_in_softmax"]
 
 _BINARY = (BinaryCrossentropy, BinaryFocalCrossentropy)
 _ONE_HOT = (CategoricalCrossentropy, CategoricalFocalCrossentropy)
@@ -189,6 +189,11 @@ def _last_softmax(model: nn.Module) -> nn.Softmax | None:
             part = inner
         else:
             return part if isinstance(part, nn.Softmax) else None
+
+
+def ends_in_softmax(model: nn.Module) -> bool:
+    """Whether a softmax stands at the very end of a module."""
+    return _last_softmax(model) is not None
 
 
 def ends_in_sigmoid(model: nn.Module) -> bool:

@@ -110,6 +110,24 @@ def test_each_activation_is_keras_of_its_name(keras: KerasProcess) -> None:
         assert result.agree, (name, result.detail)
 
 
+@RANDOM_STREAM
+def test_each_activation_has_keras_gradient(keras: KerasProcess) -> None:
+    """In double, at its bends too; up to 4, before what is left of a tanh loses its digits."""
+    bends = np.array([-6, -3, -1, -0.5, -0.0, 0, 0.5, 1, 3, 6, 2, -2], "f4")
+    x = np.concatenate([bends, np.linspace(-4, 4, 23988, dtype="f4")]).reshape(-1, 4)
+    above = RNG.normal(size=x.shape).astype("f4")
+    theirs = keras.call("family.slopes", list(ACTIVATIONS), x, above)
+    # Of more numbers than are judged, so that the largest of them is no matter of chance.
+    judged = np.r_[0:3, 3 : len(x) : 5]
+    for name, answer in theirs.items():
+        given = torch.from_numpy(x[judged]).double().requires_grad_()
+        outputs = activation_module(name)(given)
+        (ours,) = torch.autograd.grad(outputs, given, torch.from_numpy(above[judged]).double())
+        off = ulp_off(answer["float32"], answer["float64"])
+        result = no_farther(name, "double", ours.numpy(), answer["float64"][judged], off, 4)
+        assert result.agree, (name, result.detail)
+
+
 @FLOAT64_OF_TENSORFLOW
 @pytest.mark.parametrize("name", CHAINS)
 def test_a_file_predicts_what_keras_predicts(
