@@ -103,12 +103,13 @@ def run(options: argparse.Namespace) -> int:
 
     from parity_tests.reference.keras_process import KerasProcess
 
+    rows = _own_rows(options) if options.model else _rows(options)
     with KerasProcess() as keras:
         started = keras.start()  # TensorFlow loads while the rows are prepared
 
         from parity_tests.report.table import as_json, print_report
 
-        work = _own(options, keras) if options.model else _tutorials(options, keras)
+        work = (_own if options.model else _tutorials)(options, keras, *rows)
         versions = {**origin.versions(), **keras.wait(started)}
         results = []
         with tqdm(
@@ -132,12 +133,11 @@ def run(options: argparse.Namespace) -> int:
     return 0 if all(result.agree for result in results) else 1
 
 
-def _tutorials(options: argparse.Namespace, keras: KerasProcess) -> _Work:
+def _tutorials(options: argparse.Namespace, keras: KerasProcess, frame: Any, source: str) -> _Work:
     """The tutorial's network on its rows."""
     import data
     from parity_tests.report.stages import Comparison
 
-    frame, source = _rows(options)
     prepared = data.prepare(frame, seed=options.seed)
     comparison = Comparison(
         prepared, keras, options.seed, options.epochs, trace=options.html is not None
@@ -154,15 +154,11 @@ def _tutorials(options: argparse.Namespace, keras: KerasProcess) -> _Work:
     return _Work(comparison, counts, told)
 
 
-def _own(options: argparse.Namespace, keras: KerasProcess) -> _Work:
+def _own(options: argparse.Namespace, keras: KerasProcess, rows: Any, labels: Any) -> _Work:
     """A model of somebody's own, on their rows or on drawn ones."""
     import data
     from parity_tests.report.own_stages import OwnComparison
 
-    rows, labels = (None, None)
-    if options.csv is not None:
-        rows, labels = data.load_table(options.csv, options.label)
-        rows = rows.astype("float32")
     try:
         comparison = OwnComparison(options.model, keras, rows, labels, options.seed, options.epochs)
     except ValueError as error:
@@ -175,6 +171,17 @@ def _own(options: argparse.Namespace, keras: KerasProcess) -> _Work:
     told = {"source": source, "rows": f"{count:,}", "seed": str(options.seed)}
     told |= {f"note {i}": note for i, note in enumerate(notes, 1)}
     return _Work(comparison, {"source": source, "rows": count, "notes": notes}, told)
+
+
+def _own_rows(options: argparse.Namespace) -> tuple[Any, Any]:
+    import data
+
+    if not Path(options.model).exists():
+        raise FileNotFoundError(f"{options.model}: does not exist; expected a model's file")
+    if options.csv is None:
+        return None, None
+    rows, labels = data.load_table(options.csv, options.label)
+    return rows.astype("float32"), labels
 
 
 def _rows(options: argparse.Namespace) -> tuple[Any, str]:

@@ -27,12 +27,9 @@ def softmax(x: Bounded) -> Bounded:
     with np.errstate(all="ignore"):
         value, least, most = (np.exp(log) for log in shares.logs)
         carried = np.maximum(most - value, value - least)
-        # A quotient, or a reciprocal and a product.
-        relative = shares.rounding + gamma(2)
-        own = most * relative * (1 + relative) + FLOOR
-        # No more than 1 lies between two of them.
-        allowance = np.where(relative < 1, np.minimum(carried + own, 1), 1)
-    return claimed(value, allowance, shares.unclaimed)
+        # A quotient, or a reciprocal and a product. Errors are relative: they add to a logarithm.
+        own = np.exp(shares.logs[2] + shares.rounding + gamma(2)) - most
+    return claimed(value, carried + own + FLOOR, shares.unclaimed)
 
 
 def log_softmax(x: Bounded) -> Bounded:
@@ -70,7 +67,7 @@ def _log_shares(x: Bounded) -> _Shares:
         most, least = v + a - top - np.log(high + above), v - a - top - np.log(low + below)
         # A difference is rounded, which moves its exponential by as much as it is long. Of the
         # sum's terms the mean of that counts: the mean of -log of shares, at most log n.
-        steps = np.where(v < top, top - v, 0) + a + a.max(-1, keepdims=True) + np.log(n)
+        steps = np.where(np.isfinite(v), top - v, 0) + a + a.max(-1, keepdims=True) + np.log(n)
         exponentials = 2 * 2 * U32 * ACTIVATIONS["exponential"].ulp
         rounding = U32 * steps + exponentials + gamma(n)
     return _Shares((value, least, most), rounding, ~known)

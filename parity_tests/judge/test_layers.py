@@ -338,7 +338,7 @@ def of_fewer_bits(x: np.ndarray) -> np.ndarray:
         pytest.param(layer("Rescaling", scale=0.0), {}, [INF, 1, 1], [0, 0, 0], id="zero-scale"),
         pytest.param(
             layer("BatchNormalization", epsilon=0.0, scale=False, center=False),
-            {"moving_mean": [0, 0, INF], "moving_variance": [0, 1, 1]}, [1, 1, 1], [1, 0, 1],
+            {"moving_mean": [0, 0, INF], "moving_variance": [1e-39, 1, 1]}, [1, 1, 1], [1, 0, 1],
             id="no-variance",
         ),
         pytest.param(
@@ -405,6 +405,29 @@ def test_softmax_is_a_share_whatever_comes_in() -> None:
     shares = forward_layers(layer("Softmax"), {}, Bounded(x, allowance))["l"].allowance
     assert ((shares[:2] > 0.08) & (shares[:2] <= 1.001)).all()
     assert np.isposinf(shares[2]).all()
+
+
+def test_softmax_of_what_is_far_below_is_nothing() -> None:
+    """Its logarithm is as far below, to the roundings of a difference."""
+    x = exactly(F32([[0, 1, -1e8, -3e38, -INF]]))
+    value, allowance = forward_layers(layer("Softmax"), {}, x)["l"]
+    assert (value[0, 2:] == 0).all()
+    assert (allowance[0, 2:] < 1e-35).all()
+    assert (allowance < 2e-6).all()
+    value, allowance = forward_layers(layer("Activation", activation="log_softmax"), {}, x)["l"]
+    assert value[0, 4] == -INF
+    assert (allowance[0, :4] <= 2e-6 + 6 * 2.0**-24 * np.abs(value[0, :4])).all()
+
+
+def test_a_deviation_is_no_less_than_epsilons_root() -> None:
+    """Of a row of equal numbers that may be off by more than that, something is claimed."""
+    case = CASES["layer-normalization"]
+    x, allowance = EVEN.astype(float), np.full(EVEN.shape, 0.05)
+    found = case.bound(Bounded(x, allowance))
+    reached = case.bound(exactly((x + CORNERS * allowance).reshape(-1, N)))
+    farthest = np.abs(reached.value.reshape(len(CORNERS), len(x), -1) - found.value).max(0)
+    assert (farthest <= found.allowance).all()
+    assert (found.allowance < 10 * np.abs(GAMMA)).all()
 
 
 def test_bound_of_an_even_row_counts_its_roundings() -> None:

@@ -110,7 +110,7 @@ FAULTS: dict[str, tuple[tuple[Any, str, Any], list[str]]] = {
     "no-penalty": ((L1L2, "__call__", lambda self, weight: weight.sum() * 0),
                    ["one step, float64: weights", "one step, float64: loss"]),
     "a-loss-of-another-kind": (
-        (own_model, "losses", type("Other", (), {"BinaryCrossentropy": losses.MeanSquaredError})),
+        (own_model, "losses", type("Other", (), {"BinaryCrossentropy": lambda **_: losses.MeanSquaredError()})),
         ["one step, float64: weights", "one step, float64: loss"],
     ),
 }  # fmt: skip
