@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -804,3 +805,18 @@ def test_keras_stays_within_the_bounds_of_every_kind(keras: KerasProcess) -> Non
             x = came
     # Thirty layers on, a bound on what thirty layers may do at the worst.
     assert np.median(carried[name].allowance) < 1e-2
+
+
+@OF_TODAY
+def test_outputs_of_a_file_are_those_of_its_chain(keras: KerasProcess, tmp_path: Path) -> None:
+    """Layer by layer, of the weights in it; what a file is read for is what was written."""
+    chain = [("BatchNormalization", [], {}), ("Dense", [3], {"activation": "tanh"})]
+    features = drawn(32, 50)
+    keras.call("family.write", str(tmp_path / "x"), chain, features, (".keras",))
+    read = keras.call("family.layer_outputs", str(tmp_path / "x.keras"), features)
+    made = keras.call("family.layer_outputs", chain, features)
+    for asked in ("weights", "op by op", "predict"):
+        for ours, theirs in zip(read[asked].values(), made[asked].values(), strict=True):
+            np.testing.assert_array_equal(ours, theirs, strict=True)
+    kinds = [row["class_name"] for row in read["rows"]]
+    assert kinds == ["InputLayer", "BatchNormalization", "Dense"]

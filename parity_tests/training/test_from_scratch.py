@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,8 +66,6 @@ def test_layers_take_their_seeds_in_keras_order() -> None:
         ("Dropout", [0.0], {}), ("Dropout", [0.5], {}), ("Dropout", [0.5], {"seed": 9}),
         ("Dense", [1], {"kernel_initializer": "zeros"}),
     ]  # fmt: skip
-    import random
-
     draws = random.Random(SEED)
     expected = [draws.randint(1, 10**9) for _ in range(4)]
     model = built(chain, seed=SEED)
@@ -75,6 +76,29 @@ def test_layers_take_their_seeds_in_keras_order() -> None:
     other = built([("Dense", [4], {})], seed=SEED).layers[0][0].weight  # its first is the noise's
     assert not torch.equal(model.layers[1][0].weight, other)
     assert torch.count_nonzero(model.layers[5][0].weight) == 0
+
+
+@pytest.mark.slow
+def test_a_network_is_a_module_like_any_other(tmp_path: Path) -> None:
+    """Printed, copied, saved and loaded, exported for any batch size, and hooked."""
+    chain = [*CHAIN[:-1], ("PReLU", [], {}), ("Rescaling", [0.5], {}), ("GaussianNoise", [0.1], {}),
+             ("Dropout", [0.5], {}), CHAIN[-1]]  # fmt: skip
+    model = built(chain, seed=SEED).eval()
+    x = torch.from_numpy(X)
+    assert all(name in repr(model) for name in ("KerasBatchNormalization", "LayerNorm", "PReLU"))
+    other = built(chain, seed=SEED + 1).eval()
+    assert not torch.equal(other(x), model(x))
+    torch.save(model.state_dict(), tmp_path / "x.pt")
+    other.load_state_dict(torch.load(tmp_path / "x.pt"))
+    assert torch.equal(other(x), model(x))
+    assert torch.equal(copy.deepcopy(model)(x), model(x))
+    rows = torch.export.Dim("rows", min=1)
+    program = torch.export.export(model, (x,), dynamic_shapes=({0: rows},))
+    assert torch.equal(program.module()(x[:3]), model(x[:3]))
+    seen: list[torch.Size] = []
+    model.layers[0].register_forward_hook(lambda _m, _i, out: seen.append(out.shape))
+    fit(model, X, Y, epochs=1, batch_size=125, validation_split=0.2, progress=False)
+    assert seen == [(125, 7), (75, 7), (50, 7)]
 
 
 def test_without_a_seed_torchs_generator_decides() -> None:
