@@ -432,21 +432,31 @@ def test_an_error_is_measured_by_what_it_is_stated_in() -> None:
 
 
 def test_short_arrays_are_asked_for_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of one number to seven; after a Dense layer, whose numbers come in sixteens, not."""
+    """Of one number to seven, everywhere and next to where long ones err most.
+
+    After a Dense layer, whose numbers come in sixteens, they are not.
+    """
     monkeypatch.setitem(ACTIVATIONS, "tenth", TENTH)
     seen = []
+    beside = (np.float32(1.5).view(np.uint32) + np.uint32(13 * 1000)).view(np.float32)
 
     def watched(x: np.ndarray) -> np.ndarray:
         seen.append(x.size)
-        return tenth(x) + (x.size < 8) * np.spacing(tenth(x))
+        return off_by(3, 1.5)(x) if x.size > 7 else off_by(5, beside, size=1)(x)
 
-    ways = {"alone": watched, "after Dense(2)": tenth}
-    found = measure_elementwise._errors(lambda name: ways, ["tenth"], 1 << 16)
+    def of_sixteens(x: np.ndarray) -> np.ndarray:
+        assert x.size % 16 == 0
+        return tenth(x)
+
+    ways = {"alone": watched, "after Dense": of_sixteens}
+    stride = 1 << 22  # meets 1.5
+    found = measure_elementwise._errors(lambda name: ways, ["tenth"], stride)["tenth"]
     assert set(range(1, 8)) < set(seen)
-    assert found["tenth"].way == "alone, short"
-    assert 1 < found["tenth"].ulp <= 1.5
-    at = measure_elementwise._errors_at(lambda name: {"alone": off_by(3, 1.5)}, {"tenth": 1.5})
-    assert abs(at["tenth"].ulp - 3) <= 0.5
+    assert found[1:] == (beside, "alone, short")
+    assert abs(found.ulp - 5) <= 0.5
+    found = measure_elementwise._errors_at(lambda name: ways, {"tenth": 1.5})["tenth"]
+    assert found[1:] == (1.5, "alone")
+    assert abs(found.ulp - 3) <= 0.5
 
 
 def test_the_command_asks_both_libraries_and_prints_what_it_found(

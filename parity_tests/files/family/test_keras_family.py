@@ -194,8 +194,10 @@ def test_a_loaded_network_learns_as_keras_does(
     name: str, keras: KerasProcess, tmp_path: Path
 ) -> None:
     """Weights and moving statistics after 52 steps, in double."""
-    draws = ("Dropout", "GaussianNoise", "AlphaDropout")
-    chain = [layer for layer in CHAINS[name] if layer[0] not in draws]
+    # Noise is another one in float64. Of features scaled once more this very run makes a billion
+    # times what rounding makes of it (Keras's float32 ends 0.07 off): test_own_model.py trains so.
+    left_out = ("Dropout", "GaussianNoise", "AlphaDropout", "Normalization")
+    chain = [layer for layer in CHAINS[name] if layer[0] not in left_out]
     stem, x, y = str(tmp_path / "x"), X[:400], Y
     keras.call("family.write", stem, chain, x, (".keras",))
     theirs = keras.call("family.train", f"{stem}.keras", x, y, epochs=4, batch_size=32)
