@@ -6,9 +6,7 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,10 +16,7 @@ import parity_tests.__main__ as command
 from data import synthetic
 from parity_tests import ROOT
 from parity_tests.judge.agreement import exact
-from parity_tests.reference import keras_process
 from parity_tests.reference.markers import RANDOM_STREAM
-from parity_tests.reference.selection import needed_packages
-from parity_tests.report.sick_model import make_one_weight_wrong
 from parity_tests.report.table import as_json, print_report
 
 NAME = "<script>alert(1)</script>".replace("/", "∕")  # a slash that a file name may hold
@@ -82,38 +77,6 @@ def test_report_on_a_csv_agrees_in_table_json_and_page(tmp_path: Path) -> None:
     assert "python -m parity_tests --csv &#x27;" in page
     for kind, version in found["versions"].items():
         assert f"<dt>{kind}</dt><dd>{version}</dd>" in page
-
-
-@RANDOM_STREAM
-@pytest.mark.slow
-def test_a_fault_makes_the_report_differ_and_without_a_page_matplotlib_is_not_needed(
-    small_csv: Path,
-    tmp_path: Path,
-    lent: Callable[[], Any],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture,
-) -> None:
-    """The twin: one weight off by 1e-4 of itself, exit status 1, and the stages named.
-
-    Where any import of matplotlib fails.
-    """
-    found = tmp_path / "r.json"
-    make_one_weight_wrong(monkeypatch)
-    monkeypatch.setattr(keras_process, "KerasProcess", lent)
-    for path in (ROOT / "parity_tests").rglob("*.py"):
-        if "matplotlib" in needed_packages(path):  # an import of it has to run it again
-            monkeypatch.delitem(sys.modules, f"parity_tests.{path.stem}", raising=False)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert command.main(["--csv", str(small_csv), "--json", str(found)]) == 1
-    report = json.loads(found.read_text())
-    assert report["verdict"] == "differ"
-    broken = {stage["stage"] for stage in report["stages"] if not stage["agree"]}
-    assert "exact probes: hidden pre-activations" in broken
-    assert "random weights: hidden pre-activations" in broken
-    assert "scaled features" not in broken
-    printed = capsys.readouterr().out
-    assert "DIFFER" in printed
-    assert " ± " in printed
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,11 @@ is made wrong, at the first place, in the middle and at the last, on each split.
 from __future__ import annotations
 
 import copy
+import json
+import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,10 +19,13 @@ import pytest
 
 import parity_tests.__main__ as command
 from data import Prepared, prepare, synthetic
+from parity_tests import ROOT
 from parity_tests.program.answers import Answers
 from parity_tests.reference import keras_process
 from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.reference.markers import EPOCH_LOSS, RANDOM_STREAM
+from parity_tests.reference.selection import needed_packages
+from parity_tests.report.sick_model import make_one_weight_wrong
 from parity_tests.report.stages import WEIGHT_SETS, Comparison
 
 pytestmark = [
@@ -281,6 +288,37 @@ def test_the_report_differs_exactly_there(
     said = capsys.readouterr().out
     assert said.count("DIFFER") == 1
     assert f"differ in 1 of {len(STAGES)} stages" in said
+
+
+def test_a_fault_makes_the_report_differ_and_without_a_page_matplotlib_is_not_needed(
+    truth: Comparison,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    """The twin of PyTorch's side: one weight off by 1e-4 of itself, and the stages named.
+
+    Where any import of matplotlib fails.
+    """
+    make_one_weight_wrong(monkeypatch)
+    monkeypatch.setattr(keras_process, "KerasProcess", lambda: nullcontext(truth.keras))
+    rows = synthetic(**FEW)
+    monkeypatch.setattr(command, "_rows", lambda _: (rows, "rows"))
+    for path in (ROOT / "parity_tests").rglob("*.py"):
+        if "matplotlib" in needed_packages(path):  # an import of it has to run it again
+            monkeypatch.delitem(sys.modules, f"parity_tests.{path.stem}", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    found = tmp_path / "r.json"
+    assert command.main(["--json", str(found)]) == 1
+    report = json.loads(found.read_text())
+    assert report["verdict"] == "differ"
+    broken = {stage["stage"] for stage in report["stages"] if not stage["agree"]}
+    assert "exact probes: hidden pre-activations" in broken
+    assert "random weights: hidden pre-activations" in broken
+    assert "scaled features" not in broken
+    printed = capsys.readouterr().out
+    assert "DIFFER" in printed
+    assert " ± " in printed
 
 
 class Lent:

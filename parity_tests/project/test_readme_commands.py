@@ -42,8 +42,9 @@ _AGREE = "The frameworks agree in all "
 
 HERE = {
     "python -m parity_tests": Run("synthetic (seed 0): 3,000 rows, 150 positives"),
-    "python -m parity_tests --download --epochs 10":
-        Run("/creditcard.csv: 3,000 rows, 150 positives", "--epochs 3"),
+    "python -m parity_tests --download --epochs 10": Run(
+        "/creditcard.csv: 3,000 rows, 150 positives", "--epochs 3"
+    ),
     "python -m parity_tests --model my.keras --csv my.csv --label fraud": Run(_AGREE),
     "python -m parity_tests.record --model my.keras answers.safetensors": Run(
         "rows in answers.safetensors", leaves=("answers.safetensors",)

@@ -30,23 +30,24 @@ Chain = list[tuple[str, list[Any], dict[str, Any]]]
 DENSE: Chain = [("Dense", [4], {})]
 END: Chain = [("Dense", [1], {"activation": "sigmoid"})]
 CHAINS: dict[str, Chain] = {
-    "batch-normalization": [*DENSE, ("BatchNormalization", [], {}), ("Dropout", [0.5], {}), *END],
-    "first-batch-normalization": [("BatchNormalization", [], {"epsilon": 0.5}), *DENSE, *END],
-    "batch-normalization-without-beta": [
-        *DENSE, ("BatchNormalization", [], {"center": False}), *END,
+    "batch-normalizations": [
+        ("BatchNormalization", [], {"epsilon": 0.5}), *DENSE, ("BatchNormalization", [], {}),
+        ("Dropout", [0.5], {}), *DENSE, ("BatchNormalization", [], {"center": False}), *END,
     ],
     # A bias would have no gradient there but the noise of rounding, of which Adam makes steps.
     "batch-normalization-without-gamma": [
         ("Dense", [4], {"use_bias": False}),
         ("BatchNormalization", [], {"scale": False, "momentum": 0.5}), *END,
     ],
-    "layer-normalization": [*DENSE, ("LayerNormalization", [], {}), *END],
-    "layer-normalization-without-beta": [
-        *DENSE, ("LayerNormalization", [], {"center": False, "epsilon": 0.1}), *END,
+    "layer-normalizations": [
+        *DENSE, ("LayerNormalization", [], {}), *DENSE,
+        ("LayerNormalization", [], {"center": False, "epsilon": 0.1}), *END,
     ],
-    "leaky-relu": [*DENSE, ("LeakyReLU", [0.3], {}), *END],
-    "elu": [*DENSE, ("ELU", [0.7], {}), *END],
-    "prelu": [*DENSE, ("PReLU", [], {}), *END],
+    "activations": [
+        *DENSE, ("LeakyReLU", [0.3], {}), *DENSE, ("ELU", [0.7], {}), *DENSE, ("PReLU", [], {}),
+        ("Dense", [4], {"activation": "tanh"}), ("Dense", [4], {"activation": "swish"}),
+        ("Dense", [2], {"activation": "softmax"}),
+    ],
     "softmax": [*DENSE, ("Softmax", [], {})],
     "what-does-nothing-in-inference": [
         ("Flatten", [], {}), ("GaussianNoise", [0.5], {}), *DENSE, ("GaussianDropout", [0.5], {}),
@@ -82,8 +83,6 @@ CHAINS: dict[str, Chain] = {
         ("Dense", [5], {}), ("ELU", [0.7], {}), ("Dense", [4], {}), ("ReLU", [], {}),
         ("BatchNormalization", [], {"scale": False}), *END,
     ],
-    "tanh": [("Dense", [4], {"activation": "tanh"}), ("Dense", [2], {})],
-    "swish": [("Dense", [4], {"activation": "swish"}), ("Dense", [2], {"activation": "softmax"})],
     "activation-at-the-end": [*DENSE, ("Activation", ["tanh"], {})],
 }  # fmt: skip
 
