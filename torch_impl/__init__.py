@@ -10,14 +10,14 @@ Example:
 
 from torch_impl import layers, losses, schedules
 from torch_impl.features import FeatureTransform
-from torch_impl.keras.adam import KerasAdam, KerasAdamW
-from torch_impl.keras.callbacks import Callback, EarlyStopping
-from torch_impl.keras.dropout import KerasDropout
-from torch_impl.keras.learning_rate import LearningRateScheduler, ReduceLROnPlateau
+from torch_impl.keras.callbacks.learning_rate import LearningRateScheduler, ReduceLROnPlateau
+from torch_impl.keras.callbacks.watching import Callback, EarlyStopping
+from torch_impl.keras.layers.dropout import KerasDropout
+from torch_impl.keras.layers.regularizers import L1L2
 from torch_impl.keras.metrics import KerasMetrics
-from torch_impl.keras.regularizers import L1L2
-from torch_impl.keras.rmsprop import KerasRMSprop
-from torch_impl.keras.sgd import KerasSGD
+from torch_impl.keras.optimizers.adam import KerasAdam, KerasAdamW
+from torch_impl.keras.optimizers.rmsprop import KerasRMSprop
+from torch_impl.keras.optimizers.sgd import KerasSGD
 from torch_impl.keras.weights import (
     KERAS_WEIGHT_MAP,
     WeightRow,

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from torch_impl.keras.layers import kind_of
-from torch_impl.keras.network import Layer
+from torch_impl.keras.layers.kinds import kind_of
+from torch_impl.keras.layers.network import Layer
 from torch_impl.keras_files.api import read_keras, read_network
 from torch_impl.keras_files.contents import Contents, by_layer, printable
 from torch_impl.keras_files.writing import write_keras

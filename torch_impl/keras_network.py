@@ -11,16 +11,16 @@ from torch import Tensor, nn
 from torch_impl.base.arrays import as_tensor
 from torch_impl.base.modes import inference
 from torch_impl.base.scripting import Unscriptable
-from torch_impl.keras.layers import KINDS, layer_modules
-from torch_impl.keras.network import WEIGHTS, Layer, Network
-from torch_impl.keras.starts import named, started
+from torch_impl.keras.layers.kinds import KINDS, layer_modules
+from torch_impl.keras.layers.network import WEIGHTS, Layer, Network
+from torch_impl.keras.layers.starts import named, started
 from torch_impl.keras.weights import WeightRow, weights_of
 
 __all__ = ["KerasNetwork", "weight_rows"]
 
 
 class KerasNetwork(Unscriptable, nn.Module):
-    """Any chain of the layers in `torch_impl.keras.layers`.
+    """Any chain of the layers in `torch_impl.keras.layers.kinds`.
 
     Args:
         network: the chain.

@@ -19,10 +19,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from torch_impl.keras.initializers import initializer_of
-from torch_impl.keras.layers import KINDS, layer_of
-from torch_impl.keras.network import WEIGHTS, Layer
-from torch_impl.keras.regularizers import regularizer_of
+from torch_impl.keras.layers.initializers import initializer_of
+from torch_impl.keras.layers.kinds import KINDS, layer_of
+from torch_impl.keras.layers.network import WEIGHTS, Layer
+from torch_impl.keras.layers.regularizers import regularizer_of
 
 __all__ = [
     "ELU", "Activation", "AlphaDropout", "BatchNormalization", "Dense", "Dropout", "Flatten",

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from torch_impl.base.arguments import whole
 from torch_impl.base.arrays import as_tensor
 from torch_impl.base.scripting import Unscriptable
-from torch_impl.keras.dropout import KerasDropout
-from torch_impl.keras.network import Network
+from torch_impl.keras.layers.dropout import KerasDropout
+from torch_impl.keras.layers.network import Network
+from torch_impl.keras.layers.regularizers import L1L2
 from torch_impl.keras.random import glorot_uniform, layer_seeds
-from torch_impl.keras.regularizers import L1L2
 
 __all__ = ["FraudClassifier", "prior_log_odds"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from torch_impl.keras.network import Layer, Network
+from torch_impl.keras.layers.network import Layer, Network
 from torch_impl.keras_files.config import (
     SUPPORTED,
     adam_of,

@@ -23,7 +23,7 @@ from torch import nn
 from parity_tests.files.hostile import zipped
 from parity_tests.files.tensorflow.bundle_writer import object_graph, write_bundle
 from torch_impl import KerasAdam, KerasDropout, KerasNetwork, save_keras
-from torch_impl.keras.network import Layer, Network
+from torch_impl.keras.layers.network import Layer, Network
 from torch_impl.keras_files.modules import adam_for, module_from
 from torch_impl.keras_files.reading import read_keras
 

@@ -21,7 +21,7 @@ from parity_tests.files.committed import FOLDER
 from parity_tests.files.test_keras_files_hostile import LEGACY, archive, hdf5, layer
 from torch_impl import KerasFileError, KerasNetwork, load_keras, load_keras_optimizer
 from torch_impl.__main__ import main
-from torch_impl.keras.network import Layer, Network
+from torch_impl.keras.layers.network import Layer, Network
 from torch_impl.keras_files.config import model_config
 from torch_impl.keras_files.contents import Contents
 from torch_impl.keras_files.reading import read_keras

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from parity_tests.files.committed import FOLDER, KERAS_2, KERAS_3, bits
 from parity_tests.files.test_keras_files_hostile import archive, hdf5
-from torch_impl.keras.network import Layer, Network
+from torch_impl.keras.layers.network import Layer, Network
 from torch_impl.keras_files.config import compile_config, model_config
 from torch_impl.keras_files.contents import AdamState, KerasFileError
 from torch_impl.keras_files.reading import read_keras

@@ -26,7 +26,7 @@ from torch_impl import (
     KerasNetwork,
     prior_log_odds,
 )
-from torch_impl.keras.network import Layer, Network
+from torch_impl.keras.layers.network import Layer, Network
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 

@@ -16,7 +16,7 @@ from parity_tests.fuzz.hostile_file import (
     keras,
 )
 from torch_impl.__main__ import main
-from torch_impl.keras.network import Layer, Network
+from torch_impl.keras.layers.network import Layer, Network
 from torch_impl.keras_files.api import read_keras
 from torch_impl.keras_files.contents import Contents, KerasFileError
 from torch_impl.keras_files.writing import write_keras

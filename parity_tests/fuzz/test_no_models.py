@@ -28,7 +28,7 @@ from parity_tests.fuzz.hostile_file import (
     legacy,
     written,
 )
-from torch_impl.keras.network import Layer, Network
+from torch_impl.keras.layers.network import Layer, Network
 from torch_impl.keras_files.api import read_keras, read_network
 from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.hdf5.reader import read_hdf5

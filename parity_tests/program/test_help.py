@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 import torch_impl
-from torch_impl.keras import losses as keras_losses
 from torch_impl.keras import metrics as keras_metrics
 from torch_impl.keras import random as keras_random
 from torch_impl.keras import weights as keras_weights
+from torch_impl.keras.losses import functions as keras_losses
 
 MODULES = (torch_impl, keras_losses, keras_metrics, keras_random, keras_weights)
 """The package, and the modules that the README imports from or names."""

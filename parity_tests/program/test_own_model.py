@@ -21,9 +21,9 @@ from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.reference.markers import RANDOM_STREAM
 from parity_tests.sides import own_model
 from torch_impl import losses
-from torch_impl.keras import layers as kinds
-from torch_impl.keras.normalization import KerasBatchNormalization
-from torch_impl.keras.regularizers import L1L2
+from torch_impl.keras.layers import kinds
+from torch_impl.keras.layers.normalization import KerasBatchNormalization
+from torch_impl.keras.layers.regularizers import L1L2
 
 F = 5
 # Kinds of every part of the table; no bias before a normalization.

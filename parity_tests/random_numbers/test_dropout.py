@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from torch_impl.keras.dropout import KerasDropout
+from torch_impl.keras.layers.dropout import KerasDropout
 from torch_impl.keras.random import dropout_mask
 
 

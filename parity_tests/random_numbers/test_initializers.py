@@ -16,7 +16,7 @@ import torch
 from parity_tests.judge.agreement import exact, merged, no_farther, ulp_off, within
 from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.reference.markers import OF_TODAY, RANDOM_STREAM
-from torch_impl.keras.initializers import INITIALIZERS, initializer_of
+from torch_impl.keras.layers.initializers import INITIALIZERS, initializer_of
 from torch_impl.keras.random import layer_seeds, normal, random_bits, truncated_normal
 
 # What the sources of the C library (glibc's e_logf.c and s_sincosf.c), which TensorFlow calls,

@@ -12,7 +12,11 @@ from parity_tests.judge.agreement import exact, within
 from parity_tests.random_numbers.test_initializers import box_muller
 from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.reference.markers import RANDOM_STREAM
-from torch_impl.keras.noise import KerasAlphaDropout, KerasGaussianDropout, KerasGaussianNoise
+from torch_impl.keras.layers.noise import (
+    KerasAlphaDropout,
+    KerasGaussianDropout,
+    KerasGaussianNoise,
+)
 
 SHAPE, CALLS, RATE = (31, 7), 3, 0.3
 SEEDS = (5, 2**31 + 11)

@@ -14,8 +14,8 @@ import numpy as np
 from safetensors.numpy import save
 
 from parity_tests.judge.bounds import Bounded, exactly
-from parity_tests.judge.layers import forward_layers
-from parity_tests.judge.moving import moving_after
+from parity_tests.judge.layers.chain import forward_layers
+from parity_tests.judge.layers.moving import moving_after
 from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.sides.own_rows import drawn_rows, told_of
 from torch_impl.base.replacing import replace_file

@@ -16,7 +16,7 @@ from parity_tests.judge.sigmoid import SIGMOID_ULP
 from parity_tests.record.recorded_case import Answers, Case, grid, rows_and_labels
 from parity_tests.sides.torch_side import classifier, forward_stages
 from torch_impl import KerasMetrics
-from torch_impl.keras.losses import binary_crossentropy
+from torch_impl.keras.losses.functions import binary_crossentropy
 
 __all__ = ["CASES", "compare_metrics"]
 

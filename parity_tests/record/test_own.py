@@ -17,7 +17,7 @@ from parity_tests.record.own import record
 from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.reference.markers import KERAS_3_FILES
 from torch_impl import load_keras
-from torch_impl.keras.normalization import KerasBatchNormalization
+from torch_impl.keras.layers.normalization import KerasBatchNormalization
 from torch_impl.proof import (
     DisagreementError,
     Recording,

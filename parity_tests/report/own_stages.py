@@ -12,12 +12,12 @@ import numpy as np
 
 from parity_tests.judge.agreement import StageResult, exact, merged, no_farther, ulp_off, within
 from parity_tests.judge.bounds import exactly
-from parity_tests.judge.layers import forward_layers
+from parity_tests.judge.layers.chain import forward_layers
 from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.report.stages import Step
 from parity_tests.sides import own_model
 from parity_tests.sides.own_rows import ORDINARY, drawn_rows, labels_for, told_of
-from torch_impl.keras.layers import snake_case
+from torch_impl.keras.layers.kinds import snake_case
 from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.reading import read_keras
 

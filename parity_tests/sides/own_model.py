@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_impl import KerasAdam, KerasAdamW, KerasNetwork, KerasRMSprop, KerasSGD, fit, losses
-from torch_impl.keras.loss_names import LOSSES
+from torch_impl.keras.losses.names import LOSSES
 from torch_impl.keras_files.contents import Contents
 from torch_impl.keras_files.modules import adam_for, contents_of, module_from
 from torch_impl.training.objective import ends_in_softmax

@@ -38,7 +38,7 @@ from torch_impl import (
     load_keras_weights,
     to_keras_weights,
 )
-from torch_impl.keras.losses import binary_crossentropy_from_logits, mean_loss
+from torch_impl.keras.losses.functions import binary_crossentropy_from_logits, mean_loss
 
 __all__ = [
     "Run",

@@ -15,8 +15,8 @@ from parity_tests.judge.agreement import no_farther, ulp_off
 from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.reference.markers import RANDOM_STREAM
 from torch_impl import KerasNetwork, fit, layers
-from torch_impl.keras.dropout import KerasDropout
-from torch_impl.keras.noise import KerasGaussianNoise
+from torch_impl.keras.layers.dropout import KerasDropout
+from torch_impl.keras.layers.noise import KerasGaussianNoise
 from torch_impl.keras_files.modules import contents_of
 
 RNG = np.random.default_rng(5)

@@ -21,7 +21,7 @@ from parity_tests.record.recorded_forward import compare_metrics
 from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.reference.markers import CLIPPED_LOSS, LOGITS
 from torch_impl import EarlyStopping, FraudClassifier, KerasAdam, KerasDropout, KerasMetrics
-from torch_impl.keras.losses import (
+from torch_impl.keras.losses.functions import (
     binary_crossentropy,
     binary_crossentropy_from_logits,
     class_weight_to_sample_weight,

@@ -21,7 +21,7 @@ from torch_impl import (
     fit,
     predict,
 )
-from torch_impl.keras.dropout import KerasDropout
+from torch_impl.keras.layers.dropout import KerasDropout
 
 
 @pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "eager"])

@@ -24,8 +24,8 @@ from torch_impl import (
     predict,
     to_keras_weights,
 )
-from torch_impl.keras.dropout import KerasDropout
-from torch_impl.keras.network import Layer, Network
+from torch_impl.keras.layers.dropout import KerasDropout
+from torch_impl.keras.layers.network import Layer, Network
 
 
 def network_ending(activation: Any) -> Network:

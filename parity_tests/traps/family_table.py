@@ -18,7 +18,7 @@ LAYERS = (
         "0.1, the share that is taken",
         family.share_taken,
         "predictions alone change: a logit by up to {torchs:.2f}, with 0.99 as the share taken by up to {copied:.2f}",
-        "keras/normalization.py::KerasBatchNormalization",
+        "keras/layers/normalization.py::KerasBatchNormalization",
         "files/family/test_keras_family.py::test_a_loaded_network_learns_as_keras_does",
     ),
     Trap(
@@ -27,7 +27,7 @@ LAYERS = (
         "takes n / (n - 1) times it; a batch of one row raises",
         family.variance_of_a_sample,
         "of batches of 32 rows it is up to {share:.1%} too large, a normalised feature off by up to {moved:.2f}",
-        "keras/normalization.py::KerasBatchNormalization",
+        "keras/layers/normalization.py::KerasBatchNormalization",
         "files/family/test_keras_family.py::test_a_loaded_network_learns_as_keras_does",
     ),
     Trap(
@@ -36,7 +36,7 @@ LAYERS = (
         "1e-5",
         family.smaller_epsilon,
         "a feature of deviation 0.01 comes out {ratio:.1f} times as large; here, where they are near 1, weights end {batch:.0e} and {layer:.0e} apart",
-        "keras/normalization.py::KerasBatchNormalization",
+        "keras/layers/normalization.py::KerasBatchNormalization",
         "files/family/test_keras_family.py::test_a_file_predicts_what_keras_predicts",
     ),
     Trap(
@@ -45,7 +45,7 @@ LAYERS = (
         "0.01",
         family.other_slopes,
         "a trained network's logits move by up to {torchs:.1f}, with the name in the layer's place by up to {named:.2f}",
-        "keras/activations.py::leaky_relu",
+        "keras/layers/activations.py::leaky_relu",
         "files/family/test_keras_family.py::test_each_activation_is_keras_of_its_name",
     ),
     Trap(
@@ -54,7 +54,7 @@ LAYERS = (
         "`nn.Hardsigmoid` is Keras 3's",
         family.slope_of_keras_2,
         "between Keras 2 and the two others an output differs by up to {most:.3f}; {share:.1%} of the validation rows score exactly 0 in Keras 2 alone",
-        "keras/activations.py::activation_module",
+        "keras/layers/activations.py::activation_module",
         "files/family/test_keras_family.py::test_each_activation_is_keras_of_its_name",
     ),
     Trap(
@@ -63,7 +63,7 @@ LAYERS = (
         "`nn.SELU` 1.76, `nn.CELU` 1, `nn.Hardtanh` 0; that of `nn.Hardsigmoid` has 1/6 as a float32, in float64 too",
         family.gradients_at_bends,
         "at the bend PyTorch's are {selu:.2f}, {celu:.1f} and {tanh:.0f} times Keras's; Hardsigmoid's is {sixth:.0e} off, where float64 has 1e-17",
-        "keras/activations.py::activation_module",
+        "keras/layers/activations.py::activation_module",
         "files/family/test_keras_family.py::test_each_activation_has_keras_gradient",
     ),
     Trap(
@@ -81,7 +81,7 @@ LAYERS = (
         "`kaiming_normal_` and `xavier_normal_` are not cut off",
         family.not_cut_off,
         "{torchs_beyond:.1%} of the weights are beyond two deviations, up to {torchs_most:.1f}; in Keras {beyond:.1%}, up to {most:.2f}",
-        "keras/initializers.py::initializer_of",
+        "keras/layers/initializers.py::initializer_of",
         "random_numbers/test_initializers.py::test_each_initializer_is_keras_of_its_name",
     ),
     Trap(
@@ -90,7 +90,7 @@ LAYERS = (
         "none; scikit-learn divides a constant column by 1, a formula by hand by 0",
         family.no_variance,
         "0.01 off in a constant column is {keras:,.0f} in Keras, {sklearn:.2f} in scikit-learn, and by hand {nan:.0%} of the column is NaN; on the numbers before `set_weights` a logit moves by up to {moved:.1f}",
-        "keras/scaling.py::KerasNormalization",
+        "keras/layers/scaling.py::KerasNormalization",
         "files/family/test_keras_family.py::test_a_file_predicts_what_keras_predicts",
     ),
 )  # fmt: skip
@@ -102,8 +102,8 @@ LOSSES = (
         "`BCEWithLogitsLoss` has none; `CrossEntropyLoss(label_smoothing=s)` is Keras's categorical one",
         losses.smoothed_otherwise,
         "with s = 0.1 the first loss is {right:.2f}, with none {none:.3f}, with s of the other class {whole:.2f}; of three classes both frameworks have {torchs:.4f} and {categorical:.4f}",
-        "keras/elementwise_losses.py::BinaryCrossentropy",
-        "training/test_losses.py::test_losses_and_gradients_are_keras",
+        "keras/losses/elementwise.py::BinaryCrossentropy",
+        "training/losses/test_losses.py::test_losses_and_gradients_are_keras",
     ),
     Trap(
         "focal loss",
@@ -111,8 +111,8 @@ LOSSES = (
         "none; torchvision's `sigmoid_focal_loss` has α = 0.25 on",
         losses.focal_with_alpha,
         "the first loss is {ratio:.2f} times Keras's, weights end {weights:.2f} apart",
-        "keras/elementwise_losses.py::BinaryFocalCrossentropy",
-        "training/test_losses.py::test_losses_and_gradients_are_keras",
+        "keras/losses/elementwise.py::BinaryFocalCrossentropy",
+        "training/losses/test_losses.py::test_losses_and_gradients_are_keras",
     ),
     Trap(
         "softmax as the last layer",
@@ -120,8 +120,8 @@ LOSSES = (
         "`CrossEntropyLoss` takes logits",
         losses.softmax_twice,
         "with the layer kept the softmax is taken twice: the loss ends at {wrong:.2f} and not {right:.2f}, and cannot fall below {least:.2f}",
-        "keras/categorical_losses.py::SparseCategoricalCrossentropy",
-        "training/test_objectives.py::test_a_run_is_keras_run",
+        "keras/losses/categorical.py::SparseCategoricalCrossentropy",
+        "training/losses/test_objectives.py::test_a_run_is_keras_run",
     ),
     Trap(
         "l2(c) and weight_decay",
@@ -129,8 +129,8 @@ LOSSES = (
         "`weight_decay=c`: c w of every parameter, biases too, not in the loss; AdamW's passes the moments by",
         losses.decayed_for_penalised,
         "with c = 0.01 the first loss is {first:.3f} and not {right:.3f}; weights end {adam:.2f} apart with Adam's, {adamw:.2f} with AdamW's",
-        "keras/regularizers.py::L1L2",
-        "training/test_objectives.py::test_a_run_is_keras_run",
+        "keras/layers/regularizers.py::L1L2",
+        "training/losses/test_objectives.py::test_a_run_is_keras_run",
     ),
     Trap(
         "regularizers by name",
@@ -138,7 +138,7 @@ LOSSES = (
         "none",
         losses.factors_of_zero,
         "the first kernel adds {keras_3:.0f} to the loss and not {keras_2:.2f}",
-        "keras/regularizers.py::regularizer_of",
+        "keras/layers/regularizers.py::regularizer_of",
         "traps/test_traps.py::test_a_regularizer_by_name_is_keras_3s",
     ),
 )  # fmt: skip
@@ -150,8 +150,8 @@ OPTIMIZERS = (
         "α = 0.99, ε = 1e-8 behind the root, a rate of 0.01",
         optimizers.torchs_rmsprop,
         "at one rate weights end {weights:.2f} apart, with ρ and ε set {same:.2f}; a first gradient of 1e-6 makes a step of {torchs_step:.0e} and not {step:.0e}",
-        "keras/rmsprop.py::KerasRMSprop",
-        "training/test_optimizers.py::test_a_run_is_keras_in_double",
+        "keras/optimizers/rmsprop.py::KerasRMSprop",
+        "training/rates/test_optimizers.py::test_a_run_is_keras_in_double",
     ),
     Trap(
         "SGD's momentum",
@@ -159,8 +159,8 @@ OPTIMIZERS = (
         "the rate is outside: lr (μ b + g); a rate of 1e-3",
         optimizers.rate_outside_the_buffer,
         "with the rate divided by 10 half-way weights end {changed:.3f} apart, with a constant one {constant:.3f}",
-        "keras/sgd.py::KerasSGD",
-        "training/test_optimizers.py::test_a_run_is_keras_in_double",
+        "keras/optimizers/sgd.py::KerasSGD",
+        "training/rates/test_optimizers.py::test_a_run_is_keras_in_double",
     ),
     Trap(
         "AdamW's decay",
@@ -168,8 +168,8 @@ OPTIMIZERS = (
         "0.01",
         optimizers.torchs_decay,
         "weights end {weights:.4f} apart",
-        "keras/adam.py::KerasAdamW",
-        "training/test_optimizers.py::test_a_run_is_keras_in_double",
+        "keras/optimizers/adam.py::KerasAdamW",
+        "training/rates/test_optimizers.py::test_a_run_is_keras_in_double",
     ),
     Trap(
         "clipping of gradients",
@@ -177,8 +177,8 @@ OPTIMIZERS = (
         "`clip_grad_norm_` by that of all, plus 1e-6",
         optimizers.norm_of_all,
         "for `clipnorm=1`, with class weights, weights end {weights:.2f} apart",
-        "keras/optimizer.py::KerasOptimizer",
-        "training/test_optimizers.py::test_steps_by_given_gradients_are_keras_bit_for_bit",
+        "keras/optimizers/base.py::KerasOptimizer",
+        "training/rates/test_optimizers.py::test_steps_by_given_gradients_are_keras_bit_for_bit",
     ),
     Trap(
         "ReduceLROnPlateau",
@@ -186,8 +186,8 @@ OPTIMIZERS = (
         "better is by more than a share of 1e-4; the rate falls one epoch later",
         optimizers.relative_threshold,
         "with a patience of 3 a loss that stands still is first answered after epoch {torchs_still} and not {still}; while one of 0.03 falls by 2e-5 in each of 100 epochs, the rate falls {torchs_falling} times and not {falling}",
-        "keras/learning_rate.py::ReduceLROnPlateau",
-        "training/test_learning_rate.py::test_every_course_has_keras_rates_and_stop",
+        "keras/callbacks/learning_rate.py::ReduceLROnPlateau",
+        "training/rates/test_learning_rate.py::test_every_course_has_keras_rates_and_stop",
     ),
     Trap(
         "learning-rate schedules",
@@ -195,8 +195,8 @@ OPTIMIZERS = (
         "stepped by hand, in most loops once an epoch",
         optimizers.stepped_each_epoch,
         "a cosine of {steps} steps, stepped once an epoch, ends at {late_rate:.4f} and not {rate:.0e}, weights {late:.2f} apart; one of 10 epochs {stairs:.3f}",
-        "keras/schedules.py::LearningRateSchedule",
-        "training/test_scheduled_runs.py::test_a_run_with_a_schedule_is_keras_run",
+        "keras/callbacks/schedules.py::LearningRateSchedule",
+        "training/rates/test_scheduled_runs.py::test_a_run_with_a_schedule_is_keras_run",
     ),
     Trap(
         "validation_split",
@@ -205,6 +205,6 @@ OPTIMIZERS = (
         optimizers.drawn_rows_held_out,
         "of {rows:,} rows held out {same} are the same, `val_loss` is {wrong:.4f} and not {right:.4f}; of rows sorted by class Keras holds out {sorted} of {frauds} frauds and trains on none of those",
         "training/fit.py::fit",
-        "training/test_objectives.py::test_a_run_is_keras_run",
+        "training/losses/test_objectives.py::test_a_run_is_keras_run",
     ),
 )  # fmt: skip

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from data import Prepared, prepare, synthetic
 from torch_impl import FraudClassifier, KerasAdam, evaluate, prior_log_odds
-from torch_impl.keras.losses import binary_crossentropy_from_logits, mean_loss
+from torch_impl.keras.losses.functions import binary_crossentropy_from_logits, mean_loss
 from torch_impl.keras.random import shuffle_permutation
 
 __all__ = ["BATCH_SIZE", "EPOCHS", "SEED", "Lab", "Loss", "Trained", "keras_loss", "one_thread"]

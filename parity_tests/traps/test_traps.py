@@ -19,7 +19,7 @@ from parity_tests.traps.plain_loop import BATCH_SIZE, EPOCHS, SEED, Lab, one_thr
 from parity_tests.traps.trap_table import GROUPS, TRAPS, markdown, measurements
 from parity_tests.traps.traps_model import NotMeasuredHereError
 from torch_impl import L1L2, fit, load_keras
-from torch_impl.keras.regularizers import regularizer_of
+from torch_impl.keras.layers.regularizers import regularizer_of
 
 
 def shown() -> list[str]:
@@ -60,7 +60,7 @@ def test_a_row_points_at_a_line_and_a_test_that_are_there(trap: traps.Trap) -> N
 
 def test_a_method_and_a_test_of_another_file_are_not_there() -> None:
     """The twin: a name counts in its own file and class alone."""
-    there = symbols(ROOT / "torch_impl" / "keras" / "adam.py")
+    there = symbols(ROOT / "torch_impl" / "keras" / "optimizers" / "adam.py")
     assert "KerasAdam._update" in there
     assert not {"_update", "KerasAdam._updates", "KerasDropout", "test_adam"} & there
 

@@ -113,7 +113,7 @@ TUTORIAL = (
         "`BCELoss` limits log to -100",
         training.clipped_loss,
         "a wrong logit of 20 costs {fit:.0f} in `fit`, {predict:.1f} after `predict`, {bce:.0f} in `BCELoss`, where its gradient is {bce_gradient:.0f} and not {fit_gradient:.0f}",
-        "keras/losses.py::binary_crossentropy_from_logits",
+        "keras/losses/functions.py::binary_crossentropy_from_logits",
         "training/test_keras_parts.py::test_clipped_loss_is_what_keras_computes_from_probabilities",
     ),
     Trap(
@@ -122,7 +122,7 @@ TUTORIAL = (
         "1 - y where the formula is written with `clamp` and `abs`",
         model.logits_of_zero,
         "{share:.0%} of an epoch's rows: all their units were dropped or 0, and the bias starts at 0",
-        "keras/losses.py::_CrossEntropyFromLogits.backward",
+        "keras/losses/functions.py::_CrossEntropyFromLogits.backward",
         "training/test_keras_parts.py::test_loss_has_keras_gradient_at_a_logit_of_zero",
     ),
     Trap(
@@ -131,7 +131,7 @@ TUTORIAL = (
         "`BCEWithLogitsLoss` as well, but `CrossEntropyLoss(weight=)` divides by the sum of weights",
         training.mean_over_weights,
         "a batch's loss is {least:.2f} to {most:.2f} times Keras's, weights end {weights:.3f} apart",
-        "keras/losses.py::mean_loss",
+        "keras/losses/functions.py::mean_loss",
         "training/test_fit.py::test_one_step_agrees_in_every_gradient_moment_and_weight",
     ),
     Trap(
@@ -140,7 +140,7 @@ TUTORIAL = (
         "`pos_weight`, of the positives alone",
         training.positives_weighted_alone,
         "with the ratio of the tutorial's two the loss is {ratio:.2f} times Keras's",
-        "keras/losses.py::class_weight_to_sample_weight",
+        "keras/losses/functions.py::class_weight_to_sample_weight",
         "training/test_fit.py::test_one_step_agrees_in_every_gradient_moment_and_weight",
     ),
     Trap(
@@ -149,7 +149,7 @@ TUTORIAL = (
         "1e-8, after it",
         training.torchs_adam,
         "one step at 1e-3 differs by up to {step:.1e}, with ε set to 1e-7 by {same_epsilon:.1e}; weights end {weights:.4f} apart",
-        "keras/adam.py::KerasAdam._update",
+        "keras/optimizers/adam.py::KerasAdam._update",
         "training/test_fit.py::test_one_step_agrees_in_every_gradient_moment_and_weight",
     ),
     Trap(
@@ -158,7 +158,7 @@ TUTORIAL = (
         "βᵗ of the number",
         training.betas_not_rounded,
         "the first step of 1e-3 differs by {step:.1e}; two runs in float64 end {weights:.0e} apart instead of 1e-16",
-        "keras/adam.py::KerasAdam.alpha",
+        "keras/optimizers/adam.py::KerasAdam.alpha",
         "training/test_fit.py::test_a_whole_run_agrees",
     ),
     Trap(
@@ -167,7 +167,7 @@ TUTORIAL = (
         "torch's generator",
         training.torchs_dropout,
         "masks agree in {equal:.0%} of units, as coins do; weights end {weights:.2f} apart",
-        "keras/dropout.py::KerasDropout",
+        "keras/layers/dropout.py::KerasDropout",
         "random_numbers/test_random_layers.py::test_dropout_mask_is_keras",
     ),
     Trap(
@@ -212,7 +212,7 @@ TUTORIAL = (
         "none; a loop that stops keeps its last weights",
         training.last_weights_kept,
         "`val_loss` {kept:.4f} and not {restored:.4f}",
-        "keras/callbacks.py::EarlyStopping",
+        "keras/callbacks/watching.py::EarlyStopping",
         "record/test_recorded.py::test_early_stopping_stops_and_restores_where_keras_did",
     ),
     Trap(
@@ -221,7 +221,7 @@ TUTORIAL = (
         "none; Python compares in float64",
         training.improvements_too_small,
         "a loss in float64 that falls by 1e-9 in each epoch stops a run with a patience of 3 after {stopped:.0f} epochs; compared in float64 it never stops",
-        "keras/callbacks.py::MonitorCallback._improves",
+        "keras/callbacks/watching.py::MonitorCallback._improves",
         "record/test_recorded.py::test_early_stopping_stops_and_restores_where_keras_did",
     ),
     Trap(

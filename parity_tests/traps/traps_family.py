@@ -12,11 +12,11 @@ from torch.nn.functional import hardsigmoid
 
 from parity_tests.traps.plain_loop import BATCH_SIZE, SEED, Lab
 from torch_impl import KerasNetwork, layers
-from torch_impl.keras.activations import activation_module
-from torch_impl.keras.initializers import initializer_of
-from torch_impl.keras.network import Layer
-from torch_impl.keras.normalization import KerasBatchNormalization
-from torch_impl.keras.scaling import KerasNormalization
+from torch_impl.keras.layers.activations import activation_module
+from torch_impl.keras.layers.initializers import initializer_of
+from torch_impl.keras.layers.network import Layer
+from torch_impl.keras.layers.normalization import KerasBatchNormalization
+from torch_impl.keras.layers.scaling import KerasNormalization
 
 __all__ = ["RELU", "network"]
 

@@ -16,7 +16,7 @@ from torch.nn.functional import (
 from parity_tests.traps.plain_loop import SEED, Lab, Loss, keras_loss
 from parity_tests.traps.traps_family import RELU, network
 from torch_impl import KerasAdam, KerasAdamW, KerasNetwork, layers, losses
-from torch_impl.keras.regularizers import L1L2, penalty, regularizer_of
+from torch_impl.keras.layers.regularizers import L1L2, penalty, regularizer_of
 
 __all__: list[str] = []
 

@@ -13,8 +13,8 @@ from torch.utils.data import TensorDataset, random_split
 from parity_tests.traps.plain_loop import BATCH_SIZE, EPOCHS, SEED, Lab
 from parity_tests.traps.traps_training import class_weighted
 from torch_impl import KerasAdam, KerasAdamW, KerasRMSprop, KerasSGD, fit
-from torch_impl.keras.learning_rate import ReduceLROnPlateau
-from torch_impl.keras.schedules import CosineDecay
+from torch_impl.keras.callbacks.learning_rate import ReduceLROnPlateau
+from torch_impl.keras.callbacks.schedules import CosineDecay
 
 __all__: list[str] = []
 

@@ -15,7 +15,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from parity_tests.traps.plain_loop import BATCH_SIZE, EPOCHS, SEED, Lab, Loss, keras_loss
 from torch_impl import EarlyStopping, KerasAdam, fit
-from torch_impl.keras.losses import (
+from torch_impl.keras.losses.functions import (
     binary_crossentropy,
     binary_crossentropy_from_logits,
     class_weight_to_sample_weight,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from torch_impl.keras.losses import binary_crossentropy_from_logits
+from torch_impl.keras.losses.functions import binary_crossentropy_from_logits
 
 __all__ = ["METRIC_NAMES", "CategoricalAccuracy", "KerasMetrics"]
 

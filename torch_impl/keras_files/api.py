@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from torch_impl.keras.adam import KerasAdam
+from torch_impl.keras.optimizers.adam import KerasAdam
 from torch_impl.keras_files.config import LONGEST_JSON, network_of, parsed_json
 from torch_impl.keras_files.contents import Contents, KerasFileError
 from torch_impl.keras_files.modules import (
@@ -60,7 +60,7 @@ def load_keras(
 
     Returns:
         A `FraudClassifier` where the network is one, of whatever sizes and layer names; else a
-        `KerasNetwork`, for any chain of the layers in `torch_impl.keras.layers`.
+        `KerasNetwork`, for any chain of the layers in `torch_impl.keras.layers.kinds`.
         A Dropout with a seed in the file draws Keras's masks.
 
     Raises:

@@ -1,6 +1,6 @@
 """A model's layers, as Keras writes them in JSON: into `.keras` and `.h5` files and SavedModels.
 
-Which layers there are is said in `torch_impl.keras.layers`.
+Which layers there are is said in `torch_impl.keras.layers.kinds`.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from torch_impl.keras.layers import KINDS, SUPPORTED, layer_config, layer_of
-from torch_impl.keras.network import Layer, Network
+from torch_impl.keras.layers.kinds import KINDS, SUPPORTED, layer_config, layer_of
+from torch_impl.keras.layers.network import Layer, Network
 from torch_impl.keras_files.contents import MOST_LAYERS, AdamState, KerasFileError
 
 __all__ = [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from torch_impl.keras.network import Network
+from torch_impl.keras.layers.network import Network
 
 __all__ = [
     "MOST_LAYERS",

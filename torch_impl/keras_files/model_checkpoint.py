@@ -11,7 +11,7 @@ from typing import Any, Literal
 from torch import nn
 
 from torch_impl.base.replacing import replace_file
-from torch_impl.keras.callbacks import MonitorCallback
+from torch_impl.keras.callbacks.watching import MonitorCallback
 from torch_impl.keras_files.api import save_keras
 
 __all__ = ["ModelCheckpoint"]

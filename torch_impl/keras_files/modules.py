@@ -9,10 +9,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from torch_impl.keras.adam import KerasAdam
-from torch_impl.keras.dropout import KerasDropout
-from torch_impl.keras.layers import kind_of, layer_modules
-from torch_impl.keras.network import WEIGHTS, Layer, Network, trained
+from torch_impl.keras.layers.dropout import KerasDropout
+from torch_impl.keras.layers.kinds import kind_of, layer_modules
+from torch_impl.keras.layers.network import WEIGHTS, Layer, Network, trained
+from torch_impl.keras.optimizers.adam import KerasAdam
 from torch_impl.keras.weights import WeightRow, weights_of
 from torch_impl.keras_files.contents import (
     MOST_LAYERS,

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torch_impl.keras.layers import kind_of
-from torch_impl.keras.network import Network, trained
+from torch_impl.keras.layers.kinds import kind_of
+from torch_impl.keras.layers.network import Network, trained
 from torch_impl.keras_files.archive import Archive
 from torch_impl.keras_files.config import adam_fault, adam_of, network_of, parsed_json
 from torch_impl.keras_files.contents import AdamState, Contents, KerasFileError, by_layer

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from torch_impl.keras.network import WEIGHT_NAMES, Network, trained
+from torch_impl.keras.layers.network import WEIGHT_NAMES, Network, trained
 from torch_impl.keras_files.config import (
     adam_of,
     compile_config,

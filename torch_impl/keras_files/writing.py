@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from torch_impl.base.replacing import replace_file
-from torch_impl.keras.layers import kind_of, snake_case
-from torch_impl.keras.network import Network, trained
+from torch_impl.keras.layers.kinds import kind_of, snake_case
+from torch_impl.keras.layers.network import Network, trained
 from torch_impl.keras_files.config import compile_config, model_config
 from torch_impl.keras_files.contents import Contents, KerasFileError, by_layer
 from torch_impl.keras_files.tensors import tensors_bytes

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from torch_impl.base.replacing import check_folder, replace_file
-from torch_impl.keras.callbacks import Callback
-from torch_impl.keras.dropout import KerasDropout
+from torch_impl.keras.callbacks.watching import Callback
+from torch_impl.keras.layers.dropout import KerasDropout
 from torch_impl.training.history import History
 
 __all__ = ["Checkpoint", "CheckpointError", "digest", "optimizer_text"]

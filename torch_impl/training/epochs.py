@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from torch_impl.base.modes import inference
-from torch_impl.keras.losses import mean_loss
+from torch_impl.keras.losses.functions import mean_loss
 from torch_impl.keras.metrics import metrics_from_sums
 from torch_impl.training.native import NativeEpoch
 from torch_impl.training.objective import Metrics, Objective

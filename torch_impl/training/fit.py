@@ -16,8 +16,8 @@ from torch.utils.data import Dataset
 from torch_impl.base.arguments import whole
 from torch_impl.base.arrays import as_tensor
 from torch_impl.base.modes import inference, own_modes
-from torch_impl.keras.adam import KerasAdam
-from torch_impl.keras.callbacks import Callback
+from torch_impl.keras.callbacks.watching import Callback
+from torch_impl.keras.optimizers.adam import KerasAdam
 from torch_impl.keras.random import shuffle_permutation
 from torch_impl.training.checkpoint import Checkpoint, digest, optimizer_text
 from torch_impl.training.epochs import Eager, Native, measure

@@ -26,8 +26,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from torch_impl.keras.adam import KerasAdam
-from torch_impl.keras.dropout import KerasDropout
+from torch_impl.keras.layers.dropout import KerasDropout
+from torch_impl.keras.optimizers.adam import KerasAdam
 from torch_impl.keras.random import stream_start
 from torch_impl.model import FraudClassifier
 

@@ -10,19 +10,19 @@ from torch import Tensor, nn
 
 from torch_impl.base.arrays import as_tensor
 from torch_impl.base.modes import inference
-from torch_impl.keras.categorical_losses import (
+from torch_impl.keras.layers.regularizers import penalty
+from torch_impl.keras.losses.categorical import (
     CategoricalCrossentropy,
     CategoricalFocalCrossentropy,
     SparseCategoricalCrossentropy,
 )
-from torch_impl.keras.elementwise_losses import BinaryCrossentropy, BinaryFocalCrossentropy
-from torch_impl.keras.loss_names import keras_loss
-from torch_impl.keras.losses import (
+from torch_impl.keras.losses.elementwise import BinaryCrossentropy, BinaryFocalCrossentropy
+from torch_impl.keras.losses.functions import (
     binary_crossentropy_from_logits,
     class_weight_to_sample_weight,
 )
+from torch_impl.keras.losses.names import keras_loss
 from torch_impl.keras.metrics import CategoricalAccuracy, KerasMetrics
-from torch_impl.keras.regularizers import penalty
 from torch_impl.training.rows import column
 
 __all__ = ["Metrics", "Objective", "ends_in_sigmoid", "ends_in_softmax"]

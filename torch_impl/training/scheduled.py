@@ -9,9 +9,9 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim import lr_scheduler as torchs
 
-from torch_impl.keras.callbacks import Callback
-from torch_impl.keras.learning_rate import LearningRateScheduler, ReduceLROnPlateau
-from torch_impl.keras.schedules import LearningRateSchedule
+from torch_impl.keras.callbacks.learning_rate import LearningRateScheduler, ReduceLROnPlateau
+from torch_impl.keras.callbacks.schedules import LearningRateSchedule
+from torch_impl.keras.callbacks.watching import Callback
 
 __all__ = ["Scheduled"]
 

@@ -18,7 +18,7 @@ from parity_tests.reference.markers import (
     RANDOM_STREAM,
 )
 from torch_impl import fit, load_keras, predict, save_keras
-from torch_impl.keras.activations import ACTIVATIONS, activation_module
+from torch_impl.keras.layers.activations import ACTIVATIONS, activation_module
 from torch_impl.keras_files.modules import contents_of
 
 RNG = np.random.default_rng(1)

@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 from torch_impl import KerasAdam, evaluate, fit, load_keras, load_keras_optimizer, save_keras
-from torch_impl.keras.activations import activation_module
-from torch_impl.keras.layers import KINDS, kind_of, snake_case
-from torch_impl.keras.network import WEIGHTS, Layer, Network, trained
-from torch_impl.keras.normalization import KerasBatchNormalization
-from torch_impl.keras.regularizers import L1L2
+from torch_impl.keras.layers.activations import activation_module
+from torch_impl.keras.layers.kinds import KINDS, kind_of, snake_case
+from torch_impl.keras.layers.network import WEIGHTS, Layer, Network, trained
+from torch_impl.keras.layers.normalization import KerasBatchNormalization
+from torch_impl.keras.layers.regularizers import L1L2
 from torch_impl.keras_files.config import model_config, network_of
 from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.modules import contents_of

@@ -24,7 +24,7 @@ from torch_impl import (
     load_keras_optimizer,
     save_keras,
 )
-from torch_impl.keras.network import Layer, Network
+from torch_impl.keras.layers.network import Layer, Network
 from torch_impl.keras_files.config import model_config, network_of
 from torch_impl.keras_files.contents import AdamState, Contents
 from torch_impl.keras_files.modules import (

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from parity_tests.files import hostile
-from torch_impl.keras.network import Layer, Network
+from torch_impl.keras.layers.network import Layer, Network
 from torch_impl.keras_files.config import SUPPORTED
 from torch_impl.keras_files.contents import AdamState, KerasFileError
 from torch_impl.keras_files.hdf5.legacy_h5 import read_legacy_h5

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from parity_tests.files.tensorflow.bundle_writer import Field, encode
-from torch_impl.keras.network import Layer, Network
+from torch_impl.keras.layers.network import Layer, Network
 from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.tensorflow.keras2_metadata import Keras2Metadata, read_keras2_metadata
 

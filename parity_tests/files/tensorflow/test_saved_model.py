@@ -19,7 +19,7 @@ from parity_tests.reference.markers import (
     TENSORFLOW_FILES,
     since,
 )
-from torch_impl.keras.network import Layer, Network
+from torch_impl.keras.layers.network import Layer, Network
 from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.tensorflow.crc32c import crc32c
 from torch_impl.keras_files.tensorflow.saved_model import read_checkpoint, read_saved_model

@@ -19,7 +19,7 @@ from parity_tests.files.tensorflow.bundle_writer import (
     saved_model,
     write_bundle,
 )
-from torch_impl.keras.network import Layer
+from torch_impl.keras.layers.network import Layer
 from torch_impl.keras_files.tensorflow.saved_model import read_saved_model
 
 SHAPES = {"dense/kernel": (2, 3), "dense/bias": (3,), "dense_1/kernel": (3, 1)}

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from torch_impl.keras.layers import SUPPORTED
-from torch_impl.keras.network import WEIGHT_NAMES, Network
+from torch_impl.keras.layers.kinds import SUPPORTED
+from torch_impl.keras.layers.network import WEIGHT_NAMES, Network
 from torch_impl.keras_files.config import adam_of, network_of, parsed_json
 from torch_impl.keras_files.contents import AdamState, Contents, KerasFileError
 from torch_impl.keras_files.hdf5.reader import Dataset, Group

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from torch_impl.keras.layers import KINDS, SUPPORTED, kind_of, snake_case
-from torch_impl.keras.network import WEIGHTS, Network, trained
+from torch_impl.keras.layers.kinds import KINDS, SUPPORTED, kind_of, snake_case
+from torch_impl.keras.layers.network import WEIGHTS, Network, trained
 from torch_impl.keras_files.contents import AdamState, KerasFileError, by_layer
 from torch_impl.keras_files.hdf5.reader import Dataset, Group
 

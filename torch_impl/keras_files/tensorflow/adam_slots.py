@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from torch_impl.keras.network import trained
+from torch_impl.keras.layers.network import trained
 from torch_impl.keras_files.config import adam_fault
 from torch_impl.keras_files.contents import AdamState, KerasFileError
 from torch_impl.keras_files.hdf5.weights_h5 import is_adam

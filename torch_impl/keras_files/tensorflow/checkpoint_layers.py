@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch_impl.keras.layers import SUPPORTED
-from torch_impl.keras.network import WEIGHTS
+from torch_impl.keras.layers.kinds import SUPPORTED
+from torch_impl.keras.layers.network import WEIGHTS
 from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.tensorflow.object_graph import ObjectGraph, weight_name
 from torch_impl.keras_files.tensorflow.tensor_bundle import TensorBundle

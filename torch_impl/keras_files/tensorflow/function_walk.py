@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from torch_impl.keras.layers import SUPPORTED
+from torch_impl.keras.layers.kinds import SUPPORTED
 from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.tensorflow.protobuf import Message
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from torch_impl.keras.network import Network
+from torch_impl.keras.layers.network import Network
 from torch_impl.keras_files.config import network_of, parsed_json
 from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.tensorflow.protobuf import Message

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from torch_impl.keras.layers import SUPPORTED
-from torch_impl.keras.network import WEIGHT_NAMES
+from torch_impl.keras.layers.kinds import SUPPORTED
+from torch_impl.keras.layers.network import WEIGHT_NAMES
 from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.tensorflow.protobuf import Message
 from torch_impl.keras_files.tensorflow.tensor_bundle import TensorBundle

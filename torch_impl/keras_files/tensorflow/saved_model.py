@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from torch_impl.keras.network import Network
+from torch_impl.keras.layers.network import Network
 from torch_impl.keras_files.contents import Contents, KerasFileError
 from torch_impl.keras_files.tensorflow.adam_slots import read_adam
 from torch_impl.keras_files.tensorflow.checkpoint_layers import check_shape, model_weights

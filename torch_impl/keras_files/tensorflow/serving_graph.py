@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch_impl.keras.layers import SUPPORTED
-from torch_impl.keras.network import Layer, Network
+from torch_impl.keras.layers.kinds import SUPPORTED
+from torch_impl.keras.layers.network import Layer, Network
 from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.tensorflow.function_walk import ACTIVATIONS, FunctionWalk, Step
 from torch_impl.keras_files.tensorflow.object_graph import ObjectGraph, children_of, weight_name

@@ -1,0 +1,1 @@
+"""How far may the output of any kind of layer be off?"""

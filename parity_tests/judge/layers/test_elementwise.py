@@ -1,0 +1,505 @@
+"""Activations: the reference is right, its libraries were measured, and errors are handed on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from decimal import Decimal, localcontext
+from typing import Any
+
+import numpy as np
+import pytest
+
+from parity_tests.judge.agreement import within
+from parity_tests.judge.bounds import Bounded, exactly
+from parity_tests.judge.layers import measure
+from parity_tests.judge.layers.elementwise import (
+    ACTIVATIONS,
+    MEASURED_ULP,
+    Elementwise,
+    applied,
+    elu,
+    leaky_relu,
+    relu,
+    threshold,
+)
+from parity_tests.judge.layers.measure import (
+    Worst,
+    every,
+    keras_errors,
+    keras_errors_at,
+    largest_error,
+    torch_errors,
+    torch_errors_at,
+    torch_ways,
+)
+from parity_tests.judge.sigmoid import TINY
+from parity_tests.reference import keras_process
+from parity_tests.reference.keras_process import KerasProcess
+from parity_tests.reference.markers import OF_TODAY
+
+INF, NAN = np.inf, np.nan
+U64 = 2.0**-53
+
+
+def exp(x: Decimal) -> Decimal:
+    return x.exp()
+
+
+def softplus(x: Decimal) -> Decimal:
+    return (1 + x.exp()).ln()
+
+
+def tanh(x: Decimal) -> Decimal:
+    return 1 - 2 / ((2 * x).exp() + 1)
+
+
+def normal_distribution(x: Decimal) -> Decimal:
+    """1/2 + erf(x / √2) / 2, by its series."""
+    z = x / Decimal(2).sqrt()
+    term = total = z
+    for n in range(1, 600):
+        term *= -z * z / n
+        total += term / (2 * n + 1)
+    pi = Decimal("3.14159265358979323846264338327950288419716939937510582097494459230781640629")
+    return (1 + 2 * total / pi.sqrt()) / 2
+
+
+def clipped(x: Decimal, least: float, most: float) -> Decimal:
+    return max(Decimal(least), min(x, Decimal(most)))
+
+
+def or_exp(x: Decimal) -> Decimal:
+    return x if x > 0 else exp(x) - 1
+
+
+HALF = Decimal("0.5")
+SELU = Decimal("1.0507009873554804934193349852946")
+SELU_ALPHA = Decimal("1.6732632423543772848170429916717")
+SLOPE = Decimal(float(np.float32(0.2)))
+FORMULAS: dict[str, Callable[[Decimal], Decimal]] = {
+    "linear": lambda x: x,
+    "relu": lambda x: max(x, Decimal(0)),
+    "relu6": lambda x: clipped(x, 0, 6),
+    "leaky_relu": lambda x: x if x > 0 else SLOPE * x,
+    "hard_tanh": lambda x: clipped(x, -1, 1),
+    "hard_shrink": lambda x: x if abs(x) > 0.5 else Decimal(0),
+    "soft_shrink": lambda x: x - clipped(x, -0.5, 0.5),
+    "hard_sigmoid": lambda x: clipped(x / 6 + HALF, 0, 1),
+    "hard_silu": lambda x: x * clipped(x / 6 + HALF, 0, 1),
+    "softsign": lambda x: x / (1 + abs(x)),
+    "squareplus": lambda x: (x + (x * x + 4).sqrt()) / 2,
+    "sparse_sigmoid": lambda x: clipped((x + 1) / 2, 0, 1),
+    "sparse_plus": lambda x: x if x >= 1 else max(x + 1, Decimal(0)) ** 2 / 4,
+    "exponential": exp,
+    "sigmoid": lambda x: 1 / (1 + exp(-x)),
+    "tanh": tanh,
+    "softplus": softplus,
+    "log_sigmoid": lambda x: -softplus(-x),
+    "silu": lambda x: x / (1 + exp(-x)),
+    "elu": or_exp,
+    "celu": or_exp,
+    "selu": lambda x: SELU * (x if x > 0 else SELU_ALPHA * (exp(x) - 1)),
+    "gelu": lambda x: x * normal_distribution(x),
+    "mish": lambda x: x * tanh(softplus(x)),
+    "tanh_shrink": lambda x: x - tanh(x),
+}  # fmt: skip
+NUMBERS = np.float32([
+    0, 1e-30, 1e-7, 1e-3, 0.1, 0.25, 0.4999999, 0.5, 0.50000006, 0.75, 1, 1.2784645, 1.5, 1.9, 2.5,
+    3, 3.0000002, 5, 6, 7.3, 9, 13.9, 17,
+])  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_reference_is_the_formula_in_a_hundred_digits(name: str) -> None:
+    """On both sides of zero and of every bend, to less than 2**-24 of what a library may err."""
+    x = np.concatenate([-NUMBERS, NUMBERS]).astype(np.float64)
+    f = ACTIVATIONS[name]
+    with localcontext() as context:
+        context.prec = 100
+        exact = [float(FORMULAS[name](Decimal(number))) for number in x.tolist()]
+    found, own = applied(f, exactly(x))
+    assert (np.abs(found - exact) <= np.maximum(2.0**-24 * own, 2 * U64 * np.abs(exact))).all()
+
+
+FEW = (1 << 18) + 1  # odd, so that all patterns of low bits are met
+
+
+def no_larger_than_stated(found: dict[str, Worst]) -> None:
+    assert list(found) == list(ACTIVATIONS)
+    for name, worst in found.items():
+        assert worst.ulp <= ACTIVATIONS[name].ulp, (name, worst)
+
+
+def test_no_activation_of_pytorchs_errs_by_more_than_was_measured() -> None:
+    """On some thousand numbers, in long arrays and in short; on all by the module's command."""
+    no_larger_than_stated(torch_errors(ACTIVATIONS, FEW))
+
+
+def test_no_activation_of_kerass_errs_by_more_than_was_measured(keras: KerasProcess) -> None:
+    """Likewise, by itself and compiled after a Dense layer."""
+    no_larger_than_stated(keras.submit(keras_errors, list(ACTIVATIONS), FEW).result())
+
+
+@OF_TODAY
+def test_measured_errors_are_not_stated_too_large(keras: KerasProcess) -> None:
+    """Where one of the libraries was seen to err most, it does, by half of that at the least.
+
+    By half of it: a processor of another kind has other code.
+    """
+    theirs = keras.submit(keras_errors_at, WORST).result()
+    ours = torch_errors_at(WORST)
+    assert WORST.keys() == MEASURED_ULP.keys()
+    for name, stated in MEASURED_ULP.items():
+        assert max(theirs[name].ulp, ours[name].ulp) >= max(stated) / 2, name
+
+
+WORST = {
+    "celu": -1.73115194, "elu": -0.166306481, "exponential": 15.6239948, "gelu": 3.48101902,
+    "log_sigmoid": 13.9425955, "mish": 7.12693644, "selu": -1.08552122, "silu": -14.4545326,
+    "softplus": -13.9425955, "sparse_plus": 0.247624457, "tanh": 6.53398514,
+    "tanh_shrink": 0.495554686,
+}  # fmt: skip
+EXTREMES = np.float32([
+    NAN, INF, -INF, 3e38, -3e38, 6e37, -6e37, 1e20, -1e20, 88.75, -88.75, -87.5, -86.65, -86, -104,
+    1e-38, -1e-38, 1e-40, -1e-40, 0.0, -0.0,
+])  # fmt: skip
+LARGE, LESS, ROOT = {INF, -INF, 3e38, -3e38}, {6e37, -6e37}, {1e20, -1e20}
+UNCLAIMED: dict[str, set[float]] = {
+    "relu": {NAN}, "relu6": {NAN}, "hard_sigmoid": {NAN}, "hard_shrink": {NAN},
+    "soft_shrink": {NAN},
+    "gelu": LARGE, "hard_silu": LARGE | LESS,
+    "squareplus": LARGE | LESS | ROOT, "exponential": {3e38, 6e37, 1e20, 88.75},
+}  # fmt: skip
+"""Where libraries part: NaN may become a number, and what is large may overflow on its way."""
+
+
+def agree_at(x: np.ndarray, name: str, *answers: np.ndarray) -> None:
+    expected = applied(ACTIVATIONS[name], exactly(x))
+    for came in answers:
+        result = within(name, "proven", came, came, *expected)
+        assert result.agree, (name, result.detail)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_what_is_claimed_of_extreme_numbers_holds_of_pytorch(name: str) -> None:
+    """NaN, infinities, overflow and underflow, one by one and in an array."""
+    x = np.repeat(EXTREMES, 64)
+    agree_at(x, name, *(answer(x) for answer in torch_ways(name).values()))
+
+
+def test_what_is_claimed_of_extreme_numbers_holds_of_keras(keras: KerasProcess) -> None:
+    """Likewise; compiled after a Dense layer of those that a kernel's zeros leave as they are."""
+    x = np.repeat(EXTREMES, 64)
+    theirs = keras.call("family.activations", list(ACTIVATIONS), x)
+    unmixed = np.repeat(EXTREMES[~np.isinf(EXTREMES)], 64)
+    for name, came in theirs.items():
+        agree_at(x, name, came["float32"])
+        agree_at(unmixed, name, keras.call("family.activated", name, unmixed, 16))
+
+
+def flushed(x: np.ndarray) -> np.ndarray:
+    return np.where(np.abs(x) < TINY, 0, x)
+
+
+@pytest.mark.parametrize("flush", [True, False], ids=["flushed", "kept"])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_a_subnormal_number_may_be_flushed(name: str, flush: bool) -> None:
+    """What comes in and what goes out, by some loops of TensorFlow's and not by others."""
+    x = np.array([1, 0.99, 0.5, 1e-3, -1e-3, -0.5, -0.99, -1]) * TINY
+    f = ACTIVATIONS[name]
+    value, allowance = applied(f, exactly(x))
+    came = flushed(f.function(flushed(x))) if flush else value
+    assert (np.abs(came - value) <= allowance).all()
+    assert (allowance <= 4e-36 + f.ulp * 2.0**-21).all()
+    # One loop hands negative ones through a ReLU as they are.
+    assert (allowance[np.abs(x) < TINY] >= TINY).all()
+
+
+@pytest.mark.parametrize("name", ["silu", "mish"])
+def test_a_product_with_a_flushed_number_may_be_nothing(name: str) -> None:
+    """Of -86.64, where a sigmoid is 2**-125 and oneDNN's is 0."""
+    value, allowance = applied(ACTIVATIONS[name], exactly(np.float32([-86.643654])))
+    assert -3e-36 < value[0] < -2e-36
+    assert allowance[0] >= -value[0]
+
+
+def test_a_flushed_number_may_fall_off_a_step() -> None:
+    """Above zero it is x, and at zero another number; so too within an interval."""
+    step = threshold(0.0, 2.0)
+    found = applied(step, Bounded(np.array([1e-40, 1e-37, 2e-38]), np.array([0, 0, 1e-38])))
+    assert (found.allowance[[0, 2]] >= 2).all()
+    assert found.allowance[1] == 0
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_nothing_is_claimed_where_libraries_part(name: str) -> None:
+    """And nowhere else; where an input may be anything, nothing is. NaN has to be just that."""
+    value, allowance = applied(ACTIVATIONS[name], exactly(EXTREMES))
+    unclaimed = {str(x) for x in EXTREMES[np.isinf(allowance)].tolist()}
+    assert unclaimed == {str(float(np.float32(x))) for x in UNCLAIMED.get(name, ())}
+    assert (allowance[~np.isfinite(value) & np.isfinite(allowance)] == 0).all()
+    anything = Bounded(EXTREMES.astype(float), np.full(EXTREMES.shape, INF))
+    assert np.isposinf(applied(ACTIVATIONS[name], anything).allowance).all()
+
+
+@pytest.mark.parametrize("name", [name for name, f in ACTIVATIONS.items() if f.extremes])
+def test_an_extreme_is_where_the_function_turns(name: str) -> None:
+    """Level there, and what is stated to be reached is."""
+    f = ACTIVATIONS[name]
+    for place, reached in f.extremes:
+        step = 2.0**-12
+        below, at, above = f.function(np.array([place - step, place, place + step]))
+        assert abs(at - reached) <= 2 * U64
+        if place:  # at 0 the others bend
+            assert abs(above - below) <= step**3
+            assert min(above, below) > at
+
+
+OTHERS: dict[str, Elementwise] = {
+    "relu-of-slope-and-threshold": relu(2.0, 0.1, 0.5),
+    "relu-of-threshold": relu(threshold=1.0),
+    "leaky-relu-downwards": leaky_relu(-0.5),
+    "elu-of-0.7": elu(0.7),
+    "threshold": threshold(0.5, 2.0),
+    "threshold-below": threshold(-0.5, -2.0),
+}
+INTERVALS = Bounded(*np.broadcast_arrays(
+    np.concatenate([
+        np.linspace(-12, 12, 97), [-3, -1.28, -1.19, -0.75, -0.5, 0, 0.5, 1, 6, 2.0**-126, -1e-40],
+    ])[:, None],
+    [0.0, 1e-6, 1e-3, 0.3, 2.0, 9.0],
+))  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*ACTIVATIONS, *OTHERS])
+def test_an_interval_is_handed_on_whole(name: str) -> None:
+    """What f gives anywhere in it, and no wider than that but for what the library may err."""
+    f = {**ACTIVATIONS, **OTHERS}[name]
+    value, allowance = applied(f, INTERVALS)
+    low, high = (INTERVALS.value + sign * INTERVALS.allowance for sign in (-1, 1))
+    inside = low[..., None] + (high - low)[..., None] * np.linspace(0, 1, 101)
+    # Ends, turns and both sides of a jump.
+    for x in (low, high, *(place + side for place, _ in f.extremes for side in (0, 1e-9))):
+        inside = np.concatenate([inside, np.clip(x, low, high)[..., None]], -1)
+    reached = f.function(inside)
+    farthest = np.abs(reached - value[..., None]).max(-1)
+    own = applied(f, exactly(inside)).allowance.max(-1)
+    assert (farthest <= allowance).all()
+    assert (allowance <= farthest * 1.001 + 2 * own + 2.0**-124).all()
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "error", "expected", "allowance"),
+    [
+        (ACTIVATIONS["hard_shrink"], 0.45, 0.1, 0.0, 0.55), # may be on either side of the step
+        (ACTIVATIONS["hard_shrink"], 0.55, 0.1, 0.55, 0.55),
+        (ACTIVATIONS["hard_shrink"], 0.375, 0.125, 0.0, 0.0), # up to it, where it is 0
+        (ACTIVATIONS["hard_shrink"], 0.75, 0.125, 0.75, 0.125),
+        (relu(threshold=1.0), 1.0, 0.0, 0.0, 0.0),
+        (relu(threshold=1.0), 0.75, 0.5, 0.0, 1.25),
+        (threshold(1.0, 8.0), 0.75, 0.5, 8.0, 7.0),
+        (threshold(1.0, 8.0), 0.75, 0.25, 8.0, 7.0), # nothing above the step, but next to it
+        (threshold(1.0, 8.0), 0.75, 0.125, 8.0, 0.0),
+    ],
+)  # fmt: skip
+def test_a_step_in_an_interval_is_allowed_for(
+    f: Elementwise, x: float, error: float, expected: float, allowance: float
+) -> None:
+    """Both sides of it, and nothing where the interval keeps off it."""
+    found = applied(f, Bounded(np.array([x]), np.array([error])))
+    assert found.value[0] == expected
+    assert allowance <= found.allowance[0] <= allowance * (1 + 2.0**-19)
+
+
+def rounded(x: np.ndarray, bits: int) -> np.ndarray:
+    mantissa, exponent = np.frexp(x)
+    return np.ldexp(np.round(np.ldexp(mantissa, bits)), exponent - bits)
+
+
+X = np.concatenate([np.arange(-512, 513) / 128, np.linspace(-4, 4, 300, dtype="f4")])
+
+
+@pytest.mark.parametrize("bits", [8, 11], ids=["bfloat16", "float16"])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_a_result_of_fewer_bits_breaks_its_bound(name: str, bits: int) -> None:
+    """Rounded to those of half precision, wherever that is by more than 64 ULP of x or of 1."""
+    f = ACTIVATIONS[name]
+    value, allowance = applied(f, exactly(X))
+    error = np.abs(rounded(value, bits) - value)
+    wrong = error > 64 * np.spacing(np.maximum(np.abs(X), 1).astype(np.float32))
+    assert wrong.sum() > 20
+    assert (error > allowance)[wrong].all()
+
+
+MISTAKES: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
+    "gelu-by-tanh": (
+        "gelu", lambda x: 0.5 * x * (1 + np.tanh(0.7978845608 * (x + 0.044715 * x**3))),
+    ),
+    "gelu-by-sigmoid": ("gelu", lambda x: x / (1 + np.exp(-1.702 * x))),
+    "pytorchs-slope": ("leaky_relu", lambda x: np.where(x > 0, x, 0.01 * x)),
+    "the-layers-slope": ("leaky_relu", lambda x: np.where(x > 0, x, 0.3 * x)),
+    "keras-2s-hard-sigmoid": ("hard_sigmoid", lambda x: np.clip(0.2 * x + 0.5, 0, 1)),
+    "hard-silu-of-that": ("hard_silu", lambda x: x * np.clip(0.2 * x + 0.5, 0, 1)),
+    "selu-to-six-digits": (
+        "selu", lambda x: 1.0507 * np.where(x > 0, x, 1.67326 * np.expm1(np.minimum(x, 0))),
+    ),
+    "elu-of-0.9999": ("elu", lambda x: np.where(x > 0, x, 0.9999 * np.expm1(np.minimum(x, 0)))),
+    "celu-of-1.0001": ("celu", lambda x: np.where(x > 0, x, 1.0001 * np.expm1(x / 1.0001))),
+    "relu6-without-6": ("relu6", lambda x: np.maximum(2 * x, 0) / 2 + (x > 3.9) * 3),
+    "tanh-of-relu6": ("hard_tanh", lambda x: np.clip(x, -1, 6)),
+    "shrunk-at-the-threshold": ("hard_shrink", lambda x: np.where(np.abs(x) < 0.5, 0, x)),
+    "shrunk-by-another": ("soft_shrink", lambda x: x - np.clip(x, -0.499999, 0.499999)),
+    "squareplus-of-1": ("squareplus", lambda x: (x + np.sqrt(x * x + 1)) / 2),
+    "softsign-by-root": ("softsign", lambda x: x / np.sqrt(1 + x * x)),
+    "softplus-of-beta": ("softplus", lambda x: np.log1p(np.exp(1.00001 * x)) / 1.00001),
+    "log-of-clipped-sigmoid": (
+        "log_sigmoid", lambda x: np.log(np.clip(1 / (1 + np.exp(-x)), 0.02, 1)),
+    ),
+    "clipped-sigmoid": ("sigmoid", lambda x: np.clip(1 / (1 + np.exp(-x)), 0.02, 0.98)),
+    "mish-without-one": ("mish", lambda x: x * np.tanh(np.maximum(x, 0))),
+    "not-shrunk": ("tanh_shrink", np.tanh),
+    "swish-of-beta": ("silu", lambda x: x / (1 + np.exp(-1.0001 * x))),
+    "exponential-of-2": ("exponential", lambda x: np.exp2(1.4427 * x)),
+    "sparse-plus-of-2": (
+        "sparse_plus", lambda x: np.where(x < 1, np.maximum(x + 1, 0) ** 2 / 2, x),
+    ),
+    "sparse-sigmoid-of-2": ("sparse_sigmoid", lambda x: np.clip(x + 0.5, 0, 1)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_another_function_breaks_the_bound(mistake: str) -> None:
+    """The nearest that it could be taken for, computed without an error."""
+    name, other = MISTAKES[mistake]
+    came = other(X).astype(np.float32)
+    right = applied(ACTIVATIONS[name], exactly(X))
+    assert not within(name, "proven", came, came, *right).agree
+    came = ACTIVATIONS[name].function(X).astype(np.float32)
+    assert within(name, "proven", came, came, *right).agree
+
+
+# The measuring itself.
+
+
+def tenth(x: np.ndarray) -> np.ndarray:
+    return (x.astype(np.float64) * 0.1).astype(np.float32)
+
+
+TENTH = Elementwise(lambda x: x * 0.1, 0.5)
+
+
+def test_every_counts_the_numbers_that_it_says() -> None:
+    """All of an exponent that matters, every 64th of the others, and none that is no number."""
+    found = np.concatenate([*every(1 << 10)])
+    bits = np.unique(found.view(np.uint32))
+    assert np.isfinite(found).all()
+    assert len(bits) == 2 * (13 * 2**13 + (255 - 13) * 2**7)
+    one = (bits >= 0x3F800000) & (bits < 0x40000000)
+    np.testing.assert_array_equal(bits[one], np.arange(0x3F800000, 0x40000000, 1 << 10))
+    large = (bits >= 0x7F000000) & (bits < 0x7F800000)
+    np.testing.assert_array_equal(bits[large], np.arange(0x7F000000, 0x7F800000, 1 << 16))
+    assert all(len(x) % 16 == 0 and len(x) <= 1 << 17 for x in every(1 << 8))
+
+
+def off_by(ulp: float, at: float, size: int = 16) -> Callable[[np.ndarray], np.ndarray]:
+    """A tenth, wrong at one number, in arrays of at least a size."""
+
+    def answer(x: np.ndarray) -> np.ndarray:
+        right = tenth(x)
+        wrong = right + np.float32(ulp) * np.spacing(right)
+        return np.where((x == np.float32(at)) & (x.size >= size), wrong, right)
+
+    return answer
+
+
+@pytest.mark.parametrize("ulp", [-3, 4, NAN, INF])
+def test_the_largest_error_is_found_with_its_place(ulp: float) -> None:
+    """Of all ways, in ULP of the result; an answer that is no number errs by all."""
+    numbers = [*every(FEW), np.full(16, 1.5, "f4")]
+    right = largest_error(TENTH, {"right": tenth}, numbers)
+    assert 0.39 < right.ulp < 0.41  # a tenth of an integer is a fifth from the half at least
+    found = largest_error(TENTH, {"right": tenth, "wrong": off_by(ulp, 1.5)}, numbers)
+    assert found[1:] == (1.5, "wrong")
+    assert abs(found.ulp - abs(ulp)) <= 0.5 if np.isfinite(ulp) else not found.ulp < INF
+
+
+def test_an_error_is_measured_by_what_it_is_stated_in() -> None:
+    """By the number itself, by 1; not at all where nothing is claimed; any, where all is exact."""
+    numbers, ways = [np.full(16, 1.5, "f4"), *every(FEW)], {"wrong": off_by(8, 1.5)}
+    by_number = TENTH._replace(scale=lambda low, high: np.abs(high))
+    assert 0.9 < largest_error(by_number, ways, numbers).ulp < 1.1  # 8 of 0.15 are 1 of 1.5
+    assert largest_error(TENTH._replace(limit=1.0), ways, numbers).ulp <= 0.5
+    exact = TENTH._replace(scale=lambda low, high: np.zeros_like(low))
+    assert largest_error(exact, ways, numbers).ulp > 2.0**64
+    below = {"below": lambda x: np.where(np.abs(x) < 2.0**-119, 0, tenth(x))}
+    assert largest_error(TENTH, below, numbers).ulp <= 0.5
+
+
+def test_short_arrays_are_asked_for_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one number to seven, everywhere and next to where long ones err most.
+
+    After a Dense layer, whose numbers come in sixteens, they are not.
+    """
+    monkeypatch.setitem(ACTIVATIONS, "tenth", TENTH)
+    seen = []
+    beside = (np.float32(1.5).view(np.uint32) + np.uint32(13 * 1000)).view(np.float32)
+
+    def watched(x: np.ndarray) -> np.ndarray:
+        seen.append(x.size)
+        return off_by(3, 1.5)(x) if x.size > 7 else off_by(5, beside, size=1)(x)
+
+    def of_sixteens(x: np.ndarray) -> np.ndarray:
+        assert x.size % 16 == 0
+        return tenth(x)
+
+    ways = {"alone": watched, "after Dense": of_sixteens}
+    stride = 1 << 22  # meets 1.5
+    found = measure._errors(lambda name: ways, ["tenth"], stride)["tenth"]
+    assert set(range(1, 8)) < set(seen)
+    assert found[1:] == (beside, "alone, short")
+    assert abs(found.ulp - 5) <= 0.5
+    found = measure._errors_at(lambda name: ways, {"tenth": 1.5})["tenth"]
+    assert found[1:] == (1.5, "alone")
+    assert abs(found.ulp - 3) <= 0.5
+
+
+def test_the_command_asks_both_libraries_and_prints_what_it_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Keras in its own process, PyTorch here, at as many numbers as it is asked for."""
+    asked: list[Any] = []
+
+    class Process:
+        def __enter__(self) -> Process:
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            asked.append("closed")
+
+        def submit(self, function: Any, *args: Any) -> str:
+            asked.append((function.__name__, args))
+            return "a future"
+
+        def wait(self, future: str) -> dict[str, Worst]:
+            assert future == "a future"
+            return {"tanh": Worst(6.13994, 6.5, "alone"), "relu": Worst()}
+
+    monkeypatch.setattr(keras_process, "KerasProcess", Process)
+    monkeypatch.setattr("sys.argv", ["measure", "--every", str(1 << 20), "tanh", "relu"])
+    measure.main()
+    assert asked == [("keras_errors", (["tanh"], 1 << 20)), ("keras_errors", (["relu"], 1 << 20)),
+                     "closed"]  # fmt: skip
+    theirs, ours, *relu = capsys.readouterr().out.splitlines()
+    assert theirs == "tanh, Keras: 6.1399 ULP at 6.5 (alone)"
+    assert re.fullmatch(r"tanh, PyTorch: 0\.\d{4} ULP at \S+ \(formula 0(, \w+)*\)", ours)
+    assert relu == ["relu, Keras: 0.0000 ULP", "relu, PyTorch: 0.0000 ULP"]
+    for arguments, said in (
+        (["--every", "0"], "error: expected --every of at least 1"),
+        (["tahn"], "error: no activation 'tahn'; expected some of linear, relu"),
+        (["--help"], "every N-th (default 1)"),
+    ):
+        monkeypatch.setattr("sys.argv", ["measure", *arguments])
+        with pytest.raises(SystemExit):
+            measure.main()
+        assert said in " ".join("".join(capsys.readouterr()).split())

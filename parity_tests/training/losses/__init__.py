@@ -1,0 +1,1 @@
+"""Do losses and penalties agree, and what is reported of them?"""

@@ -1,0 +1,1 @@
+"""Do optimizers, schedules and callbacks make the steps that Keras makes?"""

@@ -1,0 +1,1 @@
+"""What watches a run of `fit`, and sets its learning rate."""

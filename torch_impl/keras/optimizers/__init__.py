@@ -1,0 +1,1 @@
+"""Keras's optimizers: what becomes of a gradient."""
