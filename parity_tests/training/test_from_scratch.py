@@ -30,7 +30,14 @@ CHAIN: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("BatchNormalization", [], {"momentum": 0.9}),
     ("LeakyReLU", [], {"negative_slope": 0.1}),
     ("Dense", [5, "tanh"], {"kernel_regularizer": "l2", "bias_initializer": "random_uniform"}),
-    ("LayerNormalization", [], {"beta_initializer": "random_uniform"}),
+    (
+        "LayerNormalization",
+        [],
+        {
+            "beta_initializer": "random_uniform",
+            "gamma_initializer": "random_normal",
+        },
+    ),
     ("Dense", [1], {"activation": "sigmoid"}),
 ]
 

@@ -12,7 +12,7 @@ import torch
 from parity_tests.judge.agreement import no_farther, ulp_off
 from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.reference.markers import RANDOM_STREAM
-from torch_impl import L1L2, fit, load_keras, losses
+from torch_impl import L1L2, FraudClassifier, fit, load_keras, losses
 from torch_impl.keras_files.modules import contents_of
 
 RNG = np.random.default_rng(11)
@@ -112,6 +112,18 @@ def test_a_penalty_is_written_down_by_a_module_itself() -> None:
     assert history["loss"] == [np.log(2) + 4]
     assert model.weight.tolist() == [[-0.5, -0.5]]
     assert history["val_loss"] == [np.logaddexp(0, model.bias.item()) + 0.5 + 0.125]
+
+
+def test_a_penalised_classifier_is_trained_alike_on_either_path() -> None:
+    """The compiled epoch, which knows no penalty, steps aside."""
+    ends = []
+    for compiled, factor in ((True, 0.5), (False, 0.5), (True, 0.0)):
+        model = FraudClassifier(X.shape[1], 8, seed=3)
+        model.regularizers = {"hidden.weight": L1L2(l2=factor)} if factor else {}
+        fit(model, X, BINARY, epochs=2, seed=3, compiled=compiled, progress=False)
+        ends.append(model.hidden.weight.detach().clone())
+    assert torch.equal(*ends[:2])
+    assert not torch.equal(*ends[1:])
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
