@@ -18,7 +18,7 @@ import parity_tests.__main__ as command
 from parity_tests.program.answers import Answers
 from parity_tests.reference import keras_process
 from parity_tests.reference.keras_process import KerasProcess
-from parity_tests.reference.markers import RANDOM_STREAM
+from parity_tests.reference.markers import NEIGHBOURS
 from parity_tests.sides import own_model
 from torch_impl import losses
 from torch_impl.keras.layers import kinds
@@ -80,7 +80,7 @@ def report(folder: Path, *more: str) -> dict[str, Any]:
     return found
 
 
-@RANDOM_STREAM
+@NEIGHBOURS
 def test_a_model_of_ones_own_agrees_at_every_stage(
     folder: Path,
     asked: Callable[[], Any],
@@ -121,7 +121,7 @@ FAULTS: dict[str, tuple[tuple[Any, str, Any], list[str]]] = {
 }  # fmt: skip
 
 
-@RANDOM_STREAM
+@NEIGHBOURS
 @pytest.mark.parametrize("case", FAULTS)
 def test_a_fault_makes_its_stages_differ(
     case: str,
@@ -166,7 +166,7 @@ BAD = {
 }  # fmt: skip
 
 
-@RANDOM_STREAM
+@NEIGHBOURS
 @pytest.mark.parametrize("case", BAD)
 def test_what_cannot_be_compared_is_told_in_one_line(
     case: str,

@@ -22,7 +22,7 @@ import data
 from parity_tests import ROOT
 from parity_tests.project.readme import PAGES, commands, symbols
 from parity_tests.reference import keras_process
-from parity_tests.reference.markers import WHOLE_REPORT
+from parity_tests.reference.markers import NEIGHBOURS, WHOLE_REPORT
 from parity_tests.reference.selection import needed_packages
 from torch_impl.keras_files.reading import read_keras
 
@@ -166,7 +166,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     "command",
     [
-        pytest.param(command, marks=WHOLE_REPORT if command.split()[2] == "parity_tests" else ())
+        pytest.param(
+            command,
+            marks=NEIGHBOURS
+            if "--model" in command
+            else WHOLE_REPORT
+            if command.split()[2] == "parity_tests"
+            else (),
+        )
         for command in HERE
     ],
 )

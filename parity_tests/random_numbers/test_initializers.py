@@ -171,7 +171,7 @@ CASES = {
 SHAPES = [(29, 16), (16, 29), (16, 1), (1, 1), (23, 23), (0, 4), (7,), (1,), ()]
 
 
-@RANDOM_STREAM
+@OF_TODAY
 def test_each_initializer_is_keras_of_its_name(keras: KerasProcess) -> None:
     """Bit for bit, or within what normal numbers may differ by; and it draws where Keras does."""
     drawn_seed = layer_seeds(42, 1)[0]

@@ -31,6 +31,7 @@ __all__ = [
     "KERAS_3_FILES",
     "LOGITS",
     "NARROW_COMPARISON",
+    "NEIGHBOURS",
     "OF_TODAY",
     "ON_TENSORFLOW",
     "OPTIMIZER_IN_CHECKPOINTS",
@@ -91,6 +92,9 @@ FLOAT64_OF_TENSORFLOW = pytest.mark.reference(
 FLOAT64 = pytest.mark.reference("JAX holds no float64", backend=("tensorflow", "torch"))
 OF_TODAY = pytest.mark.reference(
     "is about files of Keras 3.15", keras=">=3.15", backend="tensorflow"
+)
+NEIGHBOURS = pytest.mark.reference(
+    "the neighbours of the network are those of Keras 3.15", keras=">=3.15", backend="tensorflow"
 )
 RATE_ONE = pytest.mark.reference("training with Dropout(1) raised", keras=">=3.14")
 EPOCH_LOSS = pytest.mark.reference("an epoch's loss was the mean of its batches'", keras=">=3.2")

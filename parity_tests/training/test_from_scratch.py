@@ -13,7 +13,7 @@ import torch
 
 from parity_tests.judge.agreement import no_farther, ulp_off
 from parity_tests.reference.keras_process import KerasProcess
-from parity_tests.reference.markers import RANDOM_STREAM
+from parity_tests.reference.markers import NEIGHBOURS
 from torch_impl import KerasNetwork, fit, layers
 from torch_impl.keras.layers.dropout import KerasDropout
 from torch_impl.keras.layers.noise import KerasGaussianNoise
@@ -47,7 +47,7 @@ def built(chain: list[tuple[str, list[Any], dict[str, Any]]], **options: Any) ->
     return KerasNetwork.build(X.shape[1], made, **options)
 
 
-@RANDOM_STREAM
+@NEIGHBOURS
 def test_a_network_starts_and_learns_from_its_seed_as_keras_does(keras: KerasProcess) -> None:
     """Weights bit for bit at the start; in double after 80 steps of Adam, shuffled."""
     options: dict[str, Any] = {"epochs": 10, "batch_size": 32}

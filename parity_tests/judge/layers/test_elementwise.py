@@ -136,6 +136,7 @@ def test_no_activation_of_pytorchs_errs_by_more_than_was_measured() -> None:
     no_larger_than_stated(torch_errors(ACTIVATIONS, FEW))
 
 
+@OF_TODAY
 def test_no_activation_of_kerass_errs_by_more_than_was_measured(keras: KerasProcess) -> None:
     """Likewise, by itself and compiled after a Dense layer."""
     no_larger_than_stated(keras.submit(keras_errors, list(ACTIVATIONS), FEW).result())
@@ -188,6 +189,7 @@ def test_what_is_claimed_of_extreme_numbers_holds_of_pytorch(name: str) -> None:
     agree_at(x, name, *(answer(x) for answer in torch_ways(name).values()))
 
 
+@OF_TODAY
 def test_what_is_claimed_of_extreme_numbers_holds_of_keras(keras: KerasProcess) -> None:
     """Likewise; compiled after a Dense layer of those that a kernel's zeros leave as they are."""
     x = np.repeat(EXTREMES, 64)

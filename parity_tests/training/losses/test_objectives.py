@@ -11,7 +11,7 @@ import torch
 
 from parity_tests.judge.agreement import no_farther, ulp_off
 from parity_tests.reference.keras_process import KerasProcess
-from parity_tests.reference.markers import RANDOM_STREAM
+from parity_tests.reference.markers import NEIGHBOURS
 from torch_impl import L1L2, FraudClassifier, fit, load_keras, losses
 from torch_impl.keras_files.modules import contents_of
 
@@ -70,7 +70,7 @@ CASES = {
 }  # fmt: skip
 
 
-@RANDOM_STREAM
+@NEIGHBOURS
 @pytest.mark.parametrize("name", CASES)
 def test_a_run_is_keras_run(name: str, keras: KerasProcess, tmp_path: Path) -> None:
     """Weights and history after 44 steps, in double; nothing is told but the file and the loss."""

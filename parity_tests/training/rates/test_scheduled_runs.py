@@ -11,7 +11,7 @@ import torch
 from torch.optim import lr_scheduler as torchs
 
 from parity_tests.reference.keras_process import KerasProcess
-from parity_tests.reference.markers import RANDOM_STREAM
+from parity_tests.reference.markers import EPOCH_LOSS, RANDOM_STREAM
 from parity_tests.training.rates.watched_runs import assert_same_run, fitted, resumed
 from parity_tests.training.small_runs import FEATURES, X, Y, assert_same, trained
 from torch_impl import CheckpointError, FraudClassifier, KerasAdam, fit
@@ -23,6 +23,7 @@ RESTARTS = {"initial_learning_rate": 0.02, "first_decay_steps": 41, "m_mul": 0.7
 
 
 @RANDOM_STREAM
+@EPOCH_LOSS
 def test_a_run_with_a_schedule_is_keras_run(keras: KerasProcess) -> None:
     """60 steps of Adam in double, with a restart that comes one step late."""
     theirs = fitted.theirs(keras, rate=("CosineDecayRestarts", RESTARTS), callbacks=[])
