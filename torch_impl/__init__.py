@@ -8,7 +8,7 @@ Example:
     torch.Size([2, 1])
 """
 
-from torch_impl import layers, losses, schedules
+from torch_impl import initializers, layers, losses, schedules
 from torch_impl.features import FeatureTransform
 from torch_impl.keras.callbacks.learning_rate import LearningRateScheduler, ReduceLROnPlateau
 from torch_impl.keras.callbacks.watching import Callback, EarlyStopping
@@ -61,6 +61,7 @@ __all__ = [
     "WeightRow",
     "evaluate",
     "fit",
+    "initializers",
     "layers",
     "load_keras",
     "load_keras_optimizer",

@@ -46,13 +46,17 @@ def _maker(kind: str) -> Callable[..., Layer]:
                 raise TypeError(f"{kind}: {name} {why}")
         given |= more
         shown = str(given.pop("name", "") or "")
+        starting = [f"{weight}_initializer" for weight in weights]
+        if none := [name for name in starting if given.get(name, "") is None]:
+            # Keras makes a Glorot-uniform of it where the model is built, after all others.
+            raise ValueError(f"{kind}: {none[0]}=None; expected the name of an initializer")
         for weight in weights:  # a fault is raised here, where a file's is a note
             if given.get(f"{weight}_regularizer") is not None:
                 regularizer_of(given[f"{weight}_regularizer"])
         starts = {
             weight: initializer_of(given[f"{weight}_initializer"])
             for weight in weights
-            if given.get(f"{weight}_initializer") is not None
+            if f"{weight}_initializer" in given
         }
         return replace(layer_of(kind, shown or kind, given), name=shown, initializers=starts)
 

@@ -14,7 +14,7 @@ import torch
 from parity_tests.judge.agreement import no_farther, ulp_off
 from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.reference.markers import NEIGHBOURS
-from torch_impl import KerasNetwork, fit, layers
+from torch_impl import KerasNetwork, fit, initializers, layers
 from torch_impl.keras.layers.dropout import KerasDropout
 from torch_impl.keras.layers.noise import KerasGaussianNoise
 from torch_impl.keras_files.modules import contents_of
@@ -85,6 +85,25 @@ def test_layers_take_their_seeds_in_keras_order() -> None:
     assert torch.count_nonzero(model.layers[5][0].weight) == 0
 
 
+def test_an_initializer_that_two_layers_share_starts_them_alike() -> None:
+    """It draws one seed, where the first of them has it; another of the same name draws its own."""
+    draws = random.Random(SEED)
+    first, second = (draws.randint(1, 10**9) for _ in range(2))
+    one = initializers.HeNormal()
+    made = [
+        layers.Dense(6, kernel_initializer=one), layers.Dense(6, kernel_initializer=one),
+        layers.Dense(6, kernel_initializer="he_normal"),
+    ]  # fmt: skip
+    model = KerasNetwork.build(6, made, seed=SEED)
+    kernels = [model.layers[i][0].weight for i in range(3)]
+    assert torch.equal(kernels[0], kernels[1])
+    for kernel, seed in ((kernels[0], first), (kernels[2], second)):
+        expected = initializers.HeNormal(seed).value(0, (6, 6)).T
+        assert torch.equal(kernel, expected)
+    own = initializers.RandomUniform(-0.5, maxval=0.5, seed=3)
+    assert (own.options, own.seed) == ({"minval": -0.5, "maxval": 0.5}, 3)
+
+
 @pytest.mark.slow
 def test_a_network_is_a_module_like_any_other(tmp_path: Path) -> None:
     """Printed, copied, saved and loaded, exported for any batch size, and hooked."""
@@ -125,6 +144,15 @@ BAD: dict[str, tuple[Any, str]] = {
     "no-units": (lambda: layers.Dense(), "'Dense' has units=None and use_bias=True; expected"),
     "initializer": (
         lambda: layers.Dense(4, kernel_initializer="heNormal"), "initializer='heNormal'; expected",
+    ),
+    "initializer-of-nothing": (
+        lambda: layers.Dense(4, bias_initializer=None), "Dense: bias_initializer=None; expected",
+    ),
+    "initializer-with-too-much": (
+        lambda: initializers.HeNormal(1, 2), "HeNormal takes seed; 2 came",
+    ),
+    "initializer-twice": (
+        lambda: initializers.Constant(1, value=2), "Constant: value came twice",
     ),
     "regularizer": (
         lambda: layers.Dense(4, kernel_regularizer="l3"), "regularizer=l3; expected l1, l2 or l1",

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from torch_impl.base.arguments import whole as whole_number
-from torch_impl.keras.layers.initializers import Initializer, initializer_of
+from torch_impl.keras.layers.initializers import initializer_of
 from torch_impl.keras.layers.kinds import KINDS, snake_case
 from torch_impl.keras.layers.network import WEIGHTS, Layer, Network
 from torch_impl.keras.random import layer_seeds
@@ -74,21 +74,23 @@ def started(network: Network, seed: int | None) -> tuple[Network, dict[str, Tens
     seeds = _seeds(seed, 5 * len(network.layers))  # a layer takes four or fewer
     layers: list[Layer] = []
     starts: dict[str, Tensor] = {}
+    drawn: dict[int, int] = {}  # an object that several layers have draws once
     for layer, width in zip(network.layers, network.widths(), strict=True):
         shapes = layer.weight_shapes(width)
         for weight in sorted(WEIGHTS.get(layer.kind, ()), key=lambda w: w not in _MADE_FIRST):
-            initializer = _initializer(layer, weight)
-            own = next(seeds) if initializer.draws else 0
+            told = layer.initializers.get(weight)
+            initializer = told or initializer_of(_STARTS[weight])
+            own = drawn.get(id(told), 0)
+            if initializer.draws and not own:
+                own = next(seeds)
+            if told is not None:
+                drawn[id(told)] = own
             if weight in shapes:  # an initializer is made for a weight that is left out, too
                 starts[f"{layer.name}/{weight}"] = initializer.value(own, shapes[weight])
         if layer.kind in _DRAWING and layer.rate and layer.seed is None and seed is not None:
             layer = replace(layer, seed=next(seeds))
         layers.append(layer)
     return replace(network, layers=tuple(layers)), starts
-
-
-def _initializer(layer: Layer, weight: str) -> Initializer:
-    return layer.initializers.get(weight) or initializer_of(_STARTS[weight])
 
 
 def _seeds(seed: int | None, most: int) -> Iterator[int]:
