@@ -87,7 +87,16 @@ class KerasNetwork(Unscriptable, nn.Module):
         return weight_rows(self.keras_network, places)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, units), or what the last layer gives where it is no sigmoid."""
+        """Logits (N, units), or what the last layer gives where it is no sigmoid.
+
+        Raises:
+            ValueError: the rows have another width.
+        """
+        if x.ndim < 1 or x.shape[-1] != self.keras_network.in_features:
+            raise ValueError(
+                f"KerasNetwork: features came as {tuple(x.shape)}; "
+                f"expected (N, {self.keras_network.in_features})"
+            )
         y: Tensor = self.layers(x)
         return y
 

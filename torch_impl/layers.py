@@ -19,6 +19,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from torch_impl.keras.layers.initializers import initializer_of
 from torch_impl.keras.layers.kinds import KINDS, layer_of
 from torch_impl.keras.layers.network import WEIGHTS, Layer
@@ -31,6 +33,18 @@ __all__ = [
 ]  # fmt: skip
 
 
+_NOTHING = ("_constraint", "activity_regularizer")
+"""What stands for nothing where it is None."""
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers and arrays, and tuples, as a config has them."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    plain = isinstance(value, tuple) and type(value) is tuple
+    return [_plain(item) for item in value] if plain else value
+
+
 def _maker(kind: str) -> Callable[..., Layer]:
     weights, arguments = WEIGHTS.get(kind, ()), KINDS[kind].arguments
     of_weights = [f"{w}_{part}" for w in weights for part in ("initializer", "regularizer")]
@@ -38,13 +52,17 @@ def _maker(kind: str) -> Callable[..., Layer]:
 
     def make(*values: Any, **more: Any) -> Layer:
         if len(values) > len(arguments):
-            raise TypeError(f"{kind} takes {', '.join(arguments)}; {len(values)} values came")
+            takes = ", ".join(arguments) or "nothing but its name"
+            raise TypeError(f"{kind} takes {takes}; {len(values)} values came")
         given = dict(zip(arguments, values, strict=False))
-        for name in more:
+        for name in list(more):
+            if more[name] is None and name.endswith(_NOTHING):
+                del more[name]
+                continue
             if name not in options or name in given:
                 why = "came twice" if name in given else f"is none of {', '.join(options)}"
                 raise TypeError(f"{kind}: {name} {why}")
-        given |= more
+        given = {name: _plain(value) for name, value in (given | more).items()}
         shown = str(given.pop("name", "") or "")
         starting = [f"{weight}_initializer" for weight in weights]
         if none := [name for name in starting if given.get(name, "") is None]:

@@ -182,6 +182,14 @@ def test_a_port_by_hand_and_the_loaded_file_agree(path: Path) -> None:
 
 
 @KERAS_3_FILES
+def test_a_module_may_write_over_what_it_gave(path: Path) -> None:
+    """In place, in float64, where the numbers seen are the very memory."""
+    port = Port(read_recording(path))
+    port.leaky = nn.LeakyReLU(0.3, inplace=True)
+    assert_agrees(port.double(), path, NAMES)
+
+
+@KERAS_3_FILES
 @pytest.mark.parametrize("case", MISTAKES)
 def test_a_planted_mistake_is_found_where_it_is_and_named(case: str, path: Path) -> None:
     """The first stage that breaks is the layer's own."""
@@ -203,6 +211,8 @@ def test_a_planted_mistake_is_found_where_it_is_and_named(case: str, path: Path)
 def test_names_that_are_not_there_are_told_all_at_once(path: Path) -> None:
     """The recording's, and the module's."""
     port = Port(read_recording(path))
+    with pytest.raises(ValueError, match=r"^assert_agrees: method came; expected an nn.Module$"):
+        assert_agrees(port.forward, path)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"no layer 'dence' in the recording; no part 'fuor' in"):
         assert_agrees(port, path, {"dence": "one", "dense_3": "fuor"})
 

@@ -85,6 +85,25 @@ def test_layers_take_their_seeds_in_keras_order() -> None:
     assert torch.count_nonzero(model.layers[5][0].weight) == 0
 
 
+def test_arguments_may_be_numpys_and_nothing_may_be_none() -> None:
+    """As Keras takes them."""
+    statistics = {"mean": np.arange(6.0), "variance": np.ones(6)}
+    told = [
+        layers.Normalization(**statistics), layers.Rescaling(np.float32(2.0), offset=np.zeros(6)),
+        layers.Dense(4, kernel_constraint=None, activity_regularizer=None),
+        layers.PReLU("zeros"), layers.BatchNormalization(axis=(1,)),
+        layers.Dropout(np.float32(0.5)),
+    ]  # fmt: skip
+    model = KerasNetwork.build(6, told, seed=SEED).eval()
+    assert torch.equal(model.layers[0][0].mean, torch.arange(6.0))
+    assert torch.equal(model.layers[1](torch.ones(2, 6)), torch.full((2, 6), 2.0))
+    assert torch.count_nonzero(model.layers[3][0].weight) == 0
+    with pytest.raises(
+        ValueError, match=r"^KerasNetwork: features came as \(2, 5\); expected \(N, 6"
+    ):
+        model(torch.ones(2, 5))
+
+
 def test_an_initializer_that_two_layers_share_starts_them_alike() -> None:
     """It draws one seed, where the first of them has it; another of the same name draws its own."""
     draws = random.Random(SEED)
@@ -141,6 +160,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "option-unknown": (lambda: layers.Dense(4, wide=True), "Dense: wide is none of units, activ"),
     "option-twice": (lambda: layers.Dense(4, units=5), "Dense: units came twice"),
     "too-many": (lambda: layers.Dropout(0.5, None, 3, 4), "Dropout takes rate, noise_shape, seed"),
+    "nothing-by-place": (lambda: layers.Flatten(3), "Flatten takes nothing but its name; 1 values"),
     "no-units": (lambda: layers.Dense(), "'Dense' has units=None and use_bias=True; expected"),
     "initializer": (
         lambda: layers.Dense(4, kernel_initializer="heNormal"), "initializer='heNormal'; expected",

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
@@ -51,6 +52,10 @@ FORMS: dict[str, Any] = {
     "lists": lambda x, y: (x.tolist(), y.tolist()),
     "float64-rows": lambda x, y: (x.astype(np.float64), y),
     "columns-first": lambda x, y: (np.asfortranarray(x), np.asfortranarray(y)),
+    "a-table-of-kinds": lambda x, y: (
+        pd.DataFrame(x).assign(more=True).drop(columns="more").astype({0: object}),
+        pd.Series(y[:, 0]),
+    ),
     "every-second-row": lambda x, y: (np.repeat(x, 2, axis=0)[::2], np.repeat(y, 2, axis=0)[::2]),
     "tensor-dataset": lambda x, y: (TensorDataset(torch.tensor(x), torch.tensor(y)), None),
     "dataset": lambda x, y: (Pairs(x, y), None),

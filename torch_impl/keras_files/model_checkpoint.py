@@ -38,8 +38,8 @@ class ModelCheckpoint(MonitorCallback):
     Source: keras/src/callbacks/model_checkpoint.py.
 
     Args:
-        path: of the file. May hold `{epoch:02d}`, which counts from 1, and the keys of the logs,
-            as in `{val_loss:.4f}`.
+        filepath: of the file. May hold `{epoch:02d}`, which counts from 1, and the keys of the
+            logs, as in `{val_loss:.4f}`.
         monitor: a key of the history.
         save_best_only: whether only an epoch better than all before is written. Where what is
             monitored is not there, every epoch is, with a warning.
@@ -53,7 +53,7 @@ class ModelCheckpoint(MonitorCallback):
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        filepath: str | os.PathLike[str],
         monitor: str = "val_loss",
         save_best_only: bool = False,
         mode: Literal["auto", "min", "max"] = "auto",
@@ -62,10 +62,10 @@ class ModelCheckpoint(MonitorCallback):
         save: Callable[[nn.Module, str], None] | None = None,
     ) -> None:
         super().__init__(monitor, mode, best=initial_value_threshold)
-        self.path = os.fspath(path)
-        if save is None and not self.path.endswith(_ENDINGS):
+        self.filepath = os.fspath(filepath)
+        if save is None and not self.filepath.endswith(_ENDINGS):
             raise ValueError(
-                f"ModelCheckpoint: path={self.path!r}; expected it to end in one of "
+                f"ModelCheckpoint: filepath={self.filepath!r}; expected it to end in one of "
                 f"{', '.join(_ENDINGS)}, or save="
             )
         self.save_best_only = save_best_only
@@ -88,10 +88,10 @@ class ModelCheckpoint(MonitorCallback):
         """
         known = {**logs, "epoch": epoch + 1}
         try:
-            path = self.path.format(**known)
+            path = self.filepath.format(**known)
         except (KeyError, IndexError) as error:
             raise ValueError(
-                f"ModelCheckpoint: path={self.path!r} asks for {error}; there are "
+                f"ModelCheckpoint: filepath={self.filepath!r} asks for {error}; there are "
                 f"{', '.join(known)}"
             ) from None
         if self._is_due(logs):

@@ -92,6 +92,8 @@ def compare(
     from_logits: bool | None = None,
 ) -> list[Verdict]:
     """Every stage's verdict, in the order of the layers; arguments as `assert_agrees`."""
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"assert_agrees: {type(module).__name__} came; expected an nn.Module")
     if not isinstance(recording, Recording):
         recording = read_recording(recording)
     names = _own_names(module) if names is None else names
@@ -160,7 +162,8 @@ def _run(
 def _array(tensor: Any) -> Array:
     if not isinstance(tensor, Tensor):
         raise ValueError(f"a part of the module gives {type(tensor).__name__}; expected a tensor")
-    found: Array = tensor.detach().cpu().double().numpy()
+    # A copy: what comes after may write into the very memory, as nn.ReLU(inplace=True) does.
+    found: Array = tensor.detach().cpu().double().numpy().copy()
     return found
 
 

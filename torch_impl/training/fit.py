@@ -135,6 +135,11 @@ def fit(
             f"fit: validation_data: x came as {tuple(validation[0].shape)}; "
             f"expected (N, {rows.shape[1]}) as the rows trained on"
         )
+    if optimizer is not None and not isinstance(optimizer, torch.optim.Optimizer):
+        raise ValueError(
+            f"fit: optimizer={optimizer!r}; expected a torch optimizer of the module's parameters, "
+            "such as KerasAdam(model.parameters())"
+        )
     optimizer = optimizer or KerasAdam(model.parameters())
     if scheduler is not None:
         callbacks = [*callbacks, Scheduled(scheduler, optimizer, callbacks)]

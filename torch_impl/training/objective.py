@@ -59,6 +59,11 @@ class Objective:
 
     def __init__(self, model: nn.Module, loss: str | nn.Module, where: str) -> None:
         self.model, self.where = model, where
+        if not isinstance(loss, (str, nn.Module)):
+            raise ValueError(
+                f"{where}: loss={loss!r}; expected a name, or a loss such as "
+                "torch_impl.losses.BinaryCrossentropy()"
+            )
         self.loss: nn.Module = keras_loss(loss) if isinstance(loss, str) else loss
         self.from_logits = bool(getattr(self.loss, "from_logits", False))
         self._penalised = any(getattr(m, "regularizers", None) for m in model.modules())
@@ -156,8 +161,8 @@ class Objective:
         if labels.shape[1] > 1:
             classes = labels.argmax(-1, keepdim=True).to(labels.dtype)
             return class_weight_to_sample_weight(classes, class_weight, labels.shape[1] - 1)
-        sparse = isinstance(self.loss, SparseCategoricalCrossentropy)
-        last = int(labels.max()) if sparse else 1
+        # Classes that do not occur may be weighed too.
+        last = 2**31 - 1 if isinstance(self.loss, SparseCategoricalCrossentropy) else 1
         return class_weight_to_sample_weight(labels, class_weight, last)
 
     def _check_end(self) -> None:

@@ -157,7 +157,7 @@ def test_predicting_leaves_every_modules_mode_as_it_was() -> None:
     modes = [module.training for module in model.modules()]
     assert set(modes) == {True, False}
     assert not model.predict_proba(X).requires_grad
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ValueError, match=r"features came as \(3, 1\); expected \(N, 2\)"):
         model.predict_proba(X[:, :1])
     assert [module.training for module in model.modules()] == modes
 

@@ -155,7 +155,8 @@ def test_each_kind_of_layer_is_counted_by_itself() -> None:
     refused(
         lambda: named_weights(rows, None, "file"),
         "the BatchNormalization layer 'batch_normalization' has 3 weights, or its name stands "
-        f"twice; {whole}",
+        f"twice; {whole} (where some are left out, the architecture tells: config=, which "
+        "model.to_json() wrote)",
     )
 
 

@@ -114,6 +114,21 @@ def test_a_penalty_is_written_down_by_a_module_itself() -> None:
     assert history["val_loss"] == [np.logaddexp(0, model.bias.item()) + 0.5 + 0.125]
 
 
+def test_a_class_may_weigh_that_does_not_occur_and_be_a_whole_float() -> None:
+    """As in Keras: it makes no difference, and 1.0 is 1."""
+    ends = []
+    for weights in ({0: 0.5, 1: 2.0}, {0.0: 0.5, 1.0: 2.0, 2.0: 9.0}):
+        torch.manual_seed(1)
+        model = torch.nn.Linear(5, CLASSES)
+        labels = np.minimum(CLASS, 1)
+        fit(
+            model, X, labels, loss="sparse_categorical_crossentropy", class_weight=weights,
+            seed=3, progress=False,
+        )  # fmt: skip
+        ends.append(model.weight.detach())
+    assert torch.equal(*ends)
+
+
 def test_a_penalised_classifier_is_trained_alike_on_either_path() -> None:
     """The compiled epoch, which knows no penalty, steps aside."""
     ends = []
@@ -148,6 +163,19 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"loss": torch.nn.BCEWithLogitsLoss()},
         "fit: the loss came as (); expected one number per row, (32, 1)",
     ),
+    "class-weights-in-a-list": (
+        {"class_weight": [1.0, 2.0]},
+        "class_weight: a list came; expected a dict of class to",
+    ),
+    "loss-that-is-a-class": (
+        {"loss": losses.BinaryCrossentropy},
+        "fit: loss=<class 'torch_impl.keras.losses.elem",
+    ),
+    "optimizer-by-its-name": (
+        {"optimizer": "adam"},
+        "fit: optimizer='adam'; expected a torch optimizer of the module",
+    ),
+    "labels-that-are-texts": ({"y": ["a"] * ROWS}, "<U1 values came (could not convert string"),
     "class-too-many": (
         {"loss": "sparse_categorical_crossentropy", "y": CLASS, "shuffle": False},
         "SparseCategoricalCrossentropy: labels hold 2.0; expected whole numbers from 0 to 0",

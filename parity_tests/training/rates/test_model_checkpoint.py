@@ -164,7 +164,7 @@ def test_a_key_that_is_not_there_is_named_and_the_model_is_written(tmp_path: Pat
 @pytest.mark.parametrize(("path", "key"), [("{val_auc}.h5", "'val_auc'"), ("{}.h5", "Repl")])
 def test_a_path_that_asks_for_what_is_not_there_is_refused(path: str, key: str) -> None:
     """With what there is."""
-    message = re.escape(f"ModelCheckpoint: path='{path}' asks for {key}")
+    message = re.escape(f"ModelCheckpoint: filepath='{path}' asks for {key}")
     with pytest.raises(ValueError, match=rf"^{message}.*; there are loss, epoch$"):
         ModelCheckpoint(path).on_epoch_end(0, {"loss": 1.0}, nn.Linear(1, 1))
 
@@ -172,10 +172,10 @@ def test_a_path_that_asks_for_what_is_not_there_is_refused(path: str, key: str) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"path": "model.pt"},
-         "ModelCheckpoint: path='model.pt'; expected it to end in one of .safetensors, .keras, "),
-        ({"path": "x.keras", "monitor": "tp"}, "ModelCheckpoint: monitor='tp' has no direction"),
-        ({"path": "x.keras", "mode": "up"}, "ModelCheckpoint: mode='up'; expected 'auto', 'min'"),
+        ({"filepath": "model.pt"},
+         "ModelCheckpoint: filepath='model.pt'; expected it to end in one of .safetensors, "),
+        ({"filepath": "x.keras", "monitor": "tp"}, "ModelCheckpoint: monitor='tp' has no dir"),
+        ({"filepath": "x.keras", "mode": "up"}, "ModelCheckpoint: mode='up'; expected 'auto',"),
     ],
     ids=["ending", "monitor", "mode"],
 )  # fmt: skip

@@ -208,6 +208,7 @@ KINDS: dict[str, Kind] = {
         lambda _: {"shared_axes": None},
         lambda _, width, dtype: nn.PReLU(width, dtype=dtype),
         ("weight",),
+        ("alpha_initializer", "alpha_regularizer"),
     ),
     "Softmax": Kind(
         reading.softmax, lambda _: {"axis": -1}, lambda *_: nn.Softmax(-1), arguments=("axis",)

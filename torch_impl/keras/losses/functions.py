@@ -125,7 +125,12 @@ def class_weight_to_sample_weight(
     Raises:
         ValueError: a class is none of 0 to `last`.
     """
+    if not isinstance(class_weight, Mapping):
+        kind = type(class_weight).__name__
+        raise ValueError(f"class_weight: a {kind} came; expected a dict of class to weight")
     weights = torch.ones_like(labels)
-    for label, weight in class_weight.items():
+    for told, weight in class_weight.items():
+        label: Any = told  # Keras takes 1.0 for 1
+        label = int(label) if isinstance(label, float) and label.is_integer() else label
         weights[labels == whole("class_weight: class", label, 0, last)] = weight
     return weights

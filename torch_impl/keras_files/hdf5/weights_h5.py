@@ -112,7 +112,7 @@ def named_weights(
             if not least <= len(tensors) <= len(kinds) or twice or "/" in name:
                 raise KerasFileError(
                     f"{where}: the {kind} layer {name[:80]!r} has {len(tensors)} weights, or its "
-                    f"name stands twice; expected {', '.join(kinds)}"
+                    f"name stands twice; expected {', '.join(kinds)}{_HINT if not known else ''}"
                 )
             found |= {f"{name}/{w}": t for w, t in zip(kinds, tensors, strict=False)}
     if like is not None and network is None:
@@ -133,6 +133,9 @@ def _in_order_of(like: Network, found: Mapping[str, Tensor]) -> dict[str, Tensor
     ]
     order += [name for names in waiting.values() for name in names]
     return {f"{name}/{weight}": t for name in order for weight, t in layers[name].items()}
+
+
+_HINT = " (where some are left out, the architecture tells: config=, which model.to_json() wrote)"
 
 
 def optimizer_tensors(root: Group, where: str) -> list[Tensor]:
