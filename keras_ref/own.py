@@ -113,7 +113,10 @@ def outputs(path: str, features: np.ndarray) -> dict[str, dict[str, np.ndarray]]
     model = _opened(path)
     layers = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
     whole = keras.Model(model.inputs, {layer.name: layer.output for layer in layers})
-    found = {"float32": dict(whole.predict(features, batch_size=8192, verbose=0))}
+    try:
+        found = {"float32": dict(whole.predict(features, batch_size=8192, verbose=0))}
+    except Exception as error:  # TensorFlow's own, which may not cross the process border
+        raise ValueError(" ".join(str(error).split())[:300]) from None
     # Not the model's own `predict`, which options of its compiling may break.
     plain = keras.Model(model.inputs, model.outputs)
     found["float32"]["predictions"] = plain.predict(features, batch_size=8192, verbose=0)

@@ -17,7 +17,7 @@ from parity_tests.judge.bounds import Bounded, exactly
 from parity_tests.judge.layers.chain import forward_layers
 from parity_tests.judge.layers.moving import moving_after
 from parity_tests.reference.keras_process import KerasProcess
-from parity_tests.sides.own_rows import drawn_rows, told_of
+from parity_tests.sides.own_rows import drawn_rows, outputs_of, told_of
 from torch_impl.base.replacing import replace_file
 
 __all__ = ["MOST_ROWS", "record"]
@@ -48,7 +48,7 @@ def record(keras: KerasProcess, path: str, rows: np.ndarray | None, to: Path) ->
             f"the table has {rows.shape[1]} columns"
         )
     rows = np.ascontiguousarray(rows[:MOST_ROWS], dtype=np.float32)
-    answers = keras.call("own.outputs", str(Path(path).resolve()), rows)["float32"]
+    answers = outputs_of(keras, path, rows)["float32"]
     bounds = forward_layers(told["rows"], told["weights"], exactly(rows))
     arrays: dict[str, np.ndarray] = {"rows": rows}
     layers: list[dict[str, Any]] = []

@@ -16,7 +16,7 @@ from parity_tests.judge.layers.chain import forward_layers
 from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.report.stages import Step
 from parity_tests.sides import own_model
-from parity_tests.sides.own_rows import ORDINARY, drawn_rows, labels_for, told_of
+from parity_tests.sides.own_rows import ORDINARY, drawn_rows, labels_for, outputs_of, told_of
 from torch_impl.keras.layers.kinds import snake_case
 from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.reading import read_keras
@@ -80,6 +80,9 @@ class OwnComparison:
         self.trained_rows = ORDINARY if rows is None else len(self.features)
         self.batch_size = 32 if self.trained_rows <= 4096 else 1024
         self.notes = (*self.contents.notes, *self.recipe.notes)
+        # Refused here, before anything is compared.
+        forward_layers(self.told["rows"], self.told["weights"], exactly(self.features[:1]))
+        assert self.keras_outputs
 
     @cached_property
     def told(self) -> dict[str, Any]:
@@ -89,10 +92,7 @@ class OwnComparison:
     @cached_property
     def keras_outputs(self) -> dict[str, dict[str, np.ndarray]]:
         """What each layer gives in Keras."""
-        found: dict[str, dict[str, np.ndarray]] = self.keras.call(
-            "own.outputs", self._file, self.features
-        )
-        return found
+        return outputs_of(self.keras, self.path, self.features)
 
     @property
     def predictions_of_keras(self) -> np.ndarray:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from parity_tests.reference.keras_process import KerasProcess
+from torch_impl.keras_files.contents import printable
 
-__all__ = ["ORDINARY", "drawn_rows", "labels_for", "told_of"]
+__all__ = ["ORDINARY", "drawn_rows", "labels_for", "outputs_of", "told_of"]
 
 
 def told_of(keras: KerasProcess, path: str) -> dict[str, Any]:
@@ -24,11 +26,28 @@ def told_of(keras: KerasProcess, path: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = keras.call("own.told", str(Path(path).resolve()))
     except (ValueError, TypeError, OSError) as error:
-        why = " ".join(str(error).split())[:300]
         raise ValueError(
-            f"{path}: Keras does not open it ({why}); PARITY_KERAS_PYTHON may name the Python of "
+            f"{path}: Keras does not open it ({_one_line(error)}); PARITY_KERAS_PYTHON may name the Python of "
             "an environment whose Keras does"
         ) from None
+    return found
+
+
+def _one_line(error: Exception) -> str:
+    """What it says, without what would colour a terminal."""
+    return printable(re.sub(r"\x1b\[[0-9;]*m", "", str(error)))[:300]
+
+
+def outputs_of(keras: KerasProcess, path: str, rows: np.ndarray) -> dict[str, Any]:
+    """What every layer gives of rows (N, F), as `keras_ref.own.outputs`.
+
+    Raises:
+        ValueError: Keras cannot run the model. One line.
+    """
+    try:
+        found: dict[str, Any] = keras.call("own.outputs", str(Path(path).resolve()), rows)
+    except ValueError as error:
+        raise ValueError(f"{path}: Keras does not run it ({_one_line(error)})") from None
     return found
 
 
