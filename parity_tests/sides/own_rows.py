@@ -27,8 +27,8 @@ def told_of(keras: KerasProcess, path: str) -> dict[str, Any]:
         found: dict[str, Any] = keras.call("own.told", str(Path(path).resolve()))
     except (ValueError, TypeError, OSError) as error:
         raise ValueError(
-            f"{path}: Keras does not open it ({_one_line(error)}); PARITY_KERAS_PYTHON may name the Python of "
-            "an environment whose Keras does"
+            f"{path}: Keras does not open it ({_one_line(error)}); PARITY_KERAS_PYTHON may name "
+            "the Python of an environment whose Keras does"
         ) from None
     return found
 
