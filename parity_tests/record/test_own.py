@@ -208,6 +208,16 @@ def test_a_planted_mistake_is_found_where_it_is_and_named(case: str, path: Path)
 
 
 @KERAS_3_FILES
+def test_logits_are_compared_where_they_are_asked_for(path: Path) -> None:
+    """And predictions in their place are told to be that."""
+    port = Port(read_recording(path))
+    with pytest.raises(DisagreementError, match=r"(?s)^logits: .*predictions: .*from_logits=False"):
+        assert_agrees(port, path, from_logits=True)
+    port.end = lambda z: z
+    assert_agrees(port, path, NAMES, from_logits=True)
+
+
+@KERAS_3_FILES
 def test_names_that_are_not_there_are_told_all_at_once(path: Path) -> None:
     """The recording's, and the module's."""
     port = Port(read_recording(path))

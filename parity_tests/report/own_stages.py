@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +16,6 @@ from parity_tests.report.stages import Step
 from parity_tests.sides import own_model
 from parity_tests.sides.own_rows import ORDINARY, drawn_rows, labels_for, outputs_of, told_of
 from torch_impl.keras.layers.kinds import snake_case
-from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.reading import read_keras
 
 __all__ = ["MOST_ROWS", "OwnComparison"]
@@ -58,16 +55,18 @@ class OwnComparison:
         self.contents = read_keras(path)
         self._file = str(Path(path).resolve())  # Keras's process may stand elsewhere
         if self.contents.network is None:
-            raise KerasFileError(f"{path}: holds weights alone; expected a whole model")
+            raise ValueError(f"{path}: holds weights alone; expected a whole model")
         dtype = next(iter(self.contents.weights.values())).dtype
         if str(dtype) != "torch.float32":
-            raise KerasFileError(f"{path}: its weights are {dtype}; expected torch.float32")
+            raise ValueError(f"{path}: its weights are {dtype}; expected torch.float32")
         width = self.contents.network.in_features
         if rows is not None and rows.shape[1] != width:
-            raise KerasFileError(
+            raise ValueError(
                 f"{path}: takes rows of {width} features; the table has {rows.shape[1]} columns"
             )
         rng = np.random.default_rng(seed)
+        self.told = told_of(keras, path)
+        """What Keras reads in the file."""
         if self.told["dtypes"] != ["float32"]:
             computed = ", ".join(self.told["dtypes"])
             raise ValueError(f"{path}: its layers compute in {computed}; expected float32")
@@ -82,17 +81,8 @@ class OwnComparison:
         self.notes = (*self.contents.notes, *self.recipe.notes)
         # Refused here, before anything is compared.
         forward_layers(self.told["rows"], self.told["weights"], exactly(self.features[:1]))
-        assert self.keras_outputs
-
-    @cached_property
-    def told(self) -> dict[str, Any]:
-        """What Keras reads in the file."""
-        return told_of(self.keras, self.path)
-
-    @cached_property
-    def keras_outputs(self) -> dict[str, dict[str, np.ndarray]]:
-        """What each layer gives in Keras."""
-        return outputs_of(self.keras, self.path, self.features)
+        self.keras_outputs = outputs_of(keras, path, self.features)
+        """What each layer gives in Keras, by dtype and name."""
 
     @property
     def predictions_of_keras(self) -> np.ndarray:

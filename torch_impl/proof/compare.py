@@ -193,15 +193,24 @@ def _ends_linear(part: nn.Module) -> bool:
 def _suspect(layer: Layer, x: Array, ours: Array, allowance: Array) -> str:
     rate = float(layer.config.get("rate") or 0.0)
     if layer.kind == "Dropout" and 0 < rate < 1:
-        kept = np.isclose(ours, x / (1 - rate), rtol=2.0**-20, atol=0)
+        # Keep rate, its reciprocal and the product are each rounded once in float32.
+        kept = np.isclose(ours, x / (1 - rate), rtol=4 * 2.0**-24, atol=np.finfo("f4").tiny)
         if ((ours == 0) | kept).all():
             return "it drops units in inference: the module is in training"
-    # Twice as much: the suspect is computed from numbers that are off themselves.
-    room = 2 * allowance + 8 * np.spacing(np.abs(ours).astype(np.float32))
     for told, given in suspects(layer, x):
-        if given.shape == ours.shape and (np.abs(given - ours) <= room).all():
+        if given.shape == ours.shape and _alike(given, ours, allowance):
             return told
     return ""
+
+
+def _alike(given: Array, ours: Array, allowance: Array) -> bool:
+    """Whether a suspect's numbers are the module's, which decides its name and no verdict.
+
+    What a right computation may be off by holds for the right one; a mistaken one is off by
+    about as much, so twice that is given, and eight floats where nothing at all is allowed.
+    """
+    room = 2 * allowance + 8 * np.spacing(np.abs(ours).astype(np.float32))
+    return bool((np.abs(given - ours) <= room).all())
 
 
 def _within(
@@ -243,36 +252,28 @@ def _of_statistics(stage: str, layer: Layer, part: nn.Module, x: Array) -> Itera
             continue
         verdict = _within(f"{stage}, {torchs}", _array(found), value, allowance, None)
         if verdict.broken:
-            room = 2 * allowance + 8 * np.spacing(np.abs(value).astype(np.float32))
-            told = next(
-                (
-                    told
-                    for told, given in moving_suspects(layer, x, statistic)
-                    if (np.abs(given - _array(found)) <= room).all()
-                ),
-                "",
+            told = (
+                told
+                for told, given in moving_suspects(layer, x, statistic)
+                if _alike(given, _array(found), allowance)
             )
-            verdict = verdict._replace(suspect=told)
+            verdict = verdict._replace(suspect=next(told, ""))
         yield verdict
 
 
 def _of_outputs(recording: Recording, ours: Array, logits: bool) -> Verdict:
     layers = list(recording.layers.values())
     last = layers[-1]
-    value, allowance = last.value, last.allowance
-    kind = "logits" if logits else "predictions"
-    if logits and last.before is not None:
-        value, allowance = last.before
-    elif logits and last.kind in ("Activation", "Softmax") and len(layers) > 1:
-        value, allowance = layers[-2].value, layers[-2].allowance
-    keras = None if logits else last.keras
-    verdict = _within(kind, ours, value, allowance, keras)
-    if not verdict.broken or ours.shape != value.shape:
-        return verdict
-    other = last.value if logits else (last.before or (None,))[0]
-    room = allowance + last.allowance + 8 * np.spacing(np.abs(ours).astype(np.float32))
-    if other is not None and (np.abs(ours - other) <= np.maximum(room, 1e-5)).all():
-        given, wanted = ("predictions", True) if logits else ("logits", False)
-        told = f"the module gives {given}: compare it with from_logits={not wanted}"
-        return verdict._replace(suspect=told)
+    after, before = (last.value, last.allowance), last.before
+    if before is None and last.kind in ("Activation", "Softmax") and len(layers) > 1:
+        before = layers[-2].value, layers[-2].allowance
+    before = before or after  # without an activation they are the same
+    if not logits:
+        verdict = _within("predictions", ours, *after, last.keras)
+        other, told = before, "logits: compare it with from_logits=True"
+    else:
+        verdict = _within("logits", ours, *before, None)
+        other, told = after, "predictions: compare it with from_logits=False"
+    if verdict.broken and _within("", ours, *other, None).agrees:
+        return verdict._replace(suspect=f"the module gives {told}")
     return verdict

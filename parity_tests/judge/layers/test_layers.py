@@ -440,7 +440,8 @@ def test_bound_of_an_even_row_counts_its_roundings() -> None:
     # The number, its mean and what that is off by, 11 roundings each.
     expected = (9 * u * c + 11 * u * (2 * c)) * inverse
     assert (value == 0).all()
-    np.testing.assert_allclose(allowance, expected, rtol=1e-4)
+    # Left out are terms of second order, some u of the first.
+    np.testing.assert_allclose(allowance, expected, rtol=64 * u)
 
 
 MISTAKES: dict[str, dict[str, Answer]] = {
@@ -648,7 +649,8 @@ def test_the_tutorials_network_has_the_bounds_that_it_had() -> None:
     found = forward_layers(rows, weights, x)
     for (name, ours), (stage, theirs) in zip(found.items(), by_stage.items(), strict=True):
         np.testing.assert_array_equal(ours.value, theirs.value, err_msg=f"{name}: {stage}")
-        assert np.allclose(ours.allowance, theirs.allowance, rtol=2.0**-18, atol=2.0**-117)
+        # Each takes in terms of second order, some u = 2^-24 of the first, where that is simplest.
+        assert np.allclose(ours.allowance, theirs.allowance, rtol=64 * 2.0**-24, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -686,7 +688,7 @@ def test_shared_axes_and_last_axes_of_many() -> None:
         whole = CASES[case]._replace(config=CASES[case].config | {"axis": -1}).bound(exactly(x))
         flat = CASES[case].bound(exactly(x.reshape(-1, N)))
         for part, rows in zip(whole, flat, strict=True):
-            np.testing.assert_allclose(part.reshape(rows.shape), rows, rtol=2.0**-40, atol=2.0**-50)
+            np.testing.assert_array_equal(part.reshape(rows.shape), rows)
 
 
 REFUSALS: dict[str, tuple[list[dict[str, Any]], str]] = {
