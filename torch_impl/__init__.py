@@ -33,6 +33,9 @@ from torch_impl.keras_files.api import (
 from torch_impl.keras_files.model_checkpoint import ModelCheckpoint
 from torch_impl.keras_network import KerasNetwork
 from torch_impl.model import FraudClassifier, prior_log_odds
+from torch_impl.pipeline.export import export
+from torch_impl.pipeline.file import PipelineFileError, load_pipeline, save_pipeline
+from torch_impl.pipeline.pipeline import FraudPipeline, TrainedOn
 from torch_impl.training.checkpoint import CheckpointError
 from torch_impl.training.fit import evaluate, fit, predict
 from torch_impl.training.history import History
@@ -46,6 +49,7 @@ __all__ = [
     "EarlyStopping",
     "FeatureTransform",
     "FraudClassifier",
+    "FraudPipeline",
     "History",
     "KerasAdam",
     "KerasAdamW",
@@ -57,20 +61,25 @@ __all__ = [
     "KerasSGD",
     "LearningRateScheduler",
     "ModelCheckpoint",
+    "PipelineFileError",
     "ReduceLROnPlateau",
+    "TrainedOn",
     "WeightRow",
     "evaluate",
+    "export",
     "fit",
     "initializers",
     "layers",
     "load_keras",
     "load_keras_optimizer",
     "load_keras_weights",
+    "load_pipeline",
     "losses",
     "oversample",
     "predict",
     "prior_log_odds",
     "save_keras",
+    "save_pipeline",
     "schedules",
     "to_keras_weights",
 ]

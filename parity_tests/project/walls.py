@@ -31,6 +31,10 @@ ALLOWED = {
         "h5py",
         "google_crc32c",
         "rich",
+        "pyarrow",
+        "onnx",
+        "onnxscript",
+        "matplotlib",
     },
 }
 """Beside the standard library and the room itself."""
@@ -40,7 +44,8 @@ FLOORS: dict[str, Sequence[str]] = {
         "__init__", "__main__", "proof", "initializers", "layers", "losses", "schedules",
         "keras_files", "keras_files.tensorflow", "keras_files.hdf5",
         "keras_files.config", "keras_files.ledger", "keras_files.contents",
-        "training", "keras_network", "model", "features", "keras", "base",
+        "commands", "pages", "pipeline", "training",
+        "keras_network", "model", "features", "keras", "base",
     ),
     "parity_tests": (
         "program", "__main__", "conftest", "bench", "traps", "faults", "project", "versions",

@@ -412,7 +412,10 @@ def test_each_kind_of_damage_is_told_word_for_word(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as error:
         train(path, 2)
     reason = " ".join(str(error.value.__cause__).split())
-    assert str(error.value) == f"{path}: is no whole checkpoint ({reason}); it was left as it is"
+    assert (
+        str(error.value)
+        == f"{path}: is no whole checkpoint of fit ({reason}); it was left as it is"
+    )
     other = tmp_path / "other.safetensors"
     save_file({"x": torch.zeros(1)}, other)
     with pytest.raises(CheckpointError) as error:

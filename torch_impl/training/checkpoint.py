@@ -1,13 +1,8 @@
-"""Checkpoints of a run: one safetensors file, replaced atomically, no pickle.
-
-Tensors stand in the file's body, everything else as JSON in its header, so that there is one
-file to replace and no moment at which two of them disagree.
-"""
+"""Checkpoints of a run: one sealed safetensors file, replaced atomically, no pickle."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_impl.base.replacing import check_folder, replace_file
+from torch_impl.base.sealed import sealed, unsealed
 from torch_impl.keras.callbacks.watching import Callback
 from torch_impl.keras.layers.dropout import KerasDropout
 from torch_impl.training.history import History
@@ -93,8 +89,6 @@ class Checkpoint:
         run: Mapping[str, Any],
     ) -> None:
         """Replaces the file; a process killed at any moment leaves the old or the new one."""
-        from safetensors.torch import save
-
         tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in model.state_dict().items()}
         packed = optimizer.state_dict()
         for index, state in packed["state"].items():
@@ -115,10 +109,7 @@ class Checkpoint:
             "dropout": [layer.seed for layer in _dropouts(model)],
             "torch_rng": torch.get_rng_state().tolist(),
         }
-        plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        text = json.dumps(facts)
-        content = save(plain, {"facts": text, "sha256": _digest(text, plain)})
-        replace_file(self.path, content)
+        replace_file(self.path, sealed(facts, tensors))
 
     def restore(
         self,
@@ -138,7 +129,7 @@ class Checkpoint:
             CheckpointError: the file is not a whole checkpoint of this very run; nothing
                 is changed, in the file or in the model.
         """
-        facts, tensors = self._read()
+        facts, tensors = unsealed(self.path, "checkpoint of fit", _FORMAT, CheckpointError)
         saved: dict[str, Any] = facts["run"]
         faults = [
             f"{name} was {_shown(saved.get(name))}, now {_shown(value)}"
@@ -174,31 +165,6 @@ class Checkpoint:
         history.history.update(facts["history"])
         return saved
 
-    def _read(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(self.path, "pt") as file:
-                header = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            reason = " ".join(str(error).split())
-            raise CheckpointError(
-                f"{self.path}: is no whole checkpoint ({reason}); it was left as it is"
-            ) from error
-        text = header.get("facts", "")
-        if header.get("sha256") != _digest(text, tensors):
-            raise CheckpointError(
-                f"{self.path}: is damaged, or no checkpoint of fit (its digest does not match "
-                "its content); it was left as it is"
-            )
-        facts = json.loads(text)
-        if facts.get("format") != _FORMAT:
-            raise CheckpointError(
-                f"{self.path}: has format {facts.get('format')!r}; expected {_FORMAT!r}"
-            )
-        return facts, tensors
-
 
 def _shown(value: Any) -> str:
     """As a person reads it."""
@@ -211,12 +177,3 @@ def _dropouts(model: nn.Module) -> list[KerasDropout]:
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        value = tensors[name]
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
