@@ -301,8 +301,13 @@ def test_the_commands_are_listed_with_what_they_do(capsys: pytest.CaptureFixture
     assert help_exit.value.code == 0
     assert " ".join(capsys.readouterr().out.split()) == (
         "usage: python -m torch_impl [-h] COMMAND ... "
-        "Commands for PyTorch users of Keras files: `python -m torch_impl convert IN OUT`. "
+        "Keras's fraud network from raw rows to decisions, and Keras's files, without TensorFlow. "
         "positional arguments: COMMAND "
+        "train the tutorial's run, from raw rows to a model's file "
+        "score a probability for each row of a table "
+        "evaluate metrics, curves and calibration on labelled rows "
+        "threshold where to call a row fraud, by costs or by alerts a day "
+        "export the model for other runtimes: .pt2 or .onnx "
         "convert one Keras file into another format, without TensorFlow "
         "options: -h, --help show this help message and exit"
     )

@@ -41,10 +41,10 @@ ALLOWED = {
 
 FLOORS: dict[str, Sequence[str]] = {
     "torch_impl": (
-        "__init__", "__main__", "proof", "initializers", "layers", "losses", "schedules",
+        "__init__", "__main__", "commands", "proof", "initializers", "layers", "losses", "schedules",
         "keras_files", "keras_files.tensorflow", "keras_files.hdf5",
         "keras_files.config", "keras_files.ledger", "keras_files.contents",
-        "commands", "pages", "pipeline", "training",
+        "pages", "pipeline", "training",
         "keras_network", "model", "features", "keras", "base",
     ),
     "parity_tests": (

@@ -9,6 +9,7 @@ restoring and saving the checkpoint have been run; `through` is neither.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import signal
@@ -22,7 +23,7 @@ import torch
 from torch import nn
 
 from torch_impl import Callback, EarlyStopping, FraudClassifier, fit
-from torch_impl.base.replacing import replace_file
+from torch_impl.base.replacing import replace_file, replacement
 from torch_impl.training.checkpoint import Checkpoint
 
 EPOCHS = 45
@@ -80,7 +81,8 @@ def _say_and_wait(epoch: int) -> None:
 
 def _die_at_line(number: int) -> None:
     left = number
-    traced = {f.__code__ for f in (Checkpoint.restore, Checkpoint.save, replace_file)}
+    saving = (Checkpoint.restore, Checkpoint.save, replace_file, inspect.unwrap(replacement))
+    traced = {f.__code__ for f in saving}
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
         nonlocal left

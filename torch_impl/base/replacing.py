@@ -6,10 +6,11 @@ import errno
 import os
 import stat
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["check_folder", "replace_file"]
+__all__ = ["check_folder", "replace_file", "replacement"]
 
 
 def check_folder(path: Path) -> None:
@@ -23,11 +24,21 @@ def check_folder(path: Path) -> None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Writes a new file beside the old one and moves it there when it is whole and on the disk.
+    """`replacement` by these bytes."""
+    with replacement(path) as part:
+        part.write_bytes(content)
+
+
+@contextmanager
+def replacement(path: Path) -> Iterator[Path]:
+    """A new file beside the old one, moved there at the end, when it is whole and on the disk.
 
     A process killed at any moment leaves the old file or the new one, and what is once there
     outlives a power cut. The mode of the old file stays; of a link, what it leads to is
     replaced. A killed process may leave a file `.NAME.….part` beside it.
+
+    Yields:
+        The new file, empty, to be written.
 
     Raises:
         OSError: it could not be written; what stood there stands there still.
@@ -37,9 +48,8 @@ def replace_file(path: Path, content: bytes) -> None:
     # A fresh name, which nobody can have put a link under.
     descriptor, part = tempfile.mkstemp(".part", f".{path.name}.", path.parent)
     try:
-        with open(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
+        with open(descriptor, "rb") as file:
+            yield Path(part)
             os.chmod(part, _mode(path))
             os.fsync(file.fileno())
         os.replace(part, path)

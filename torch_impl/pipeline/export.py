@@ -30,6 +30,10 @@ def export(module: nn.Module, path: str | os.PathLike[str]) -> None:
     Of a `FraudPipeline` they are raw rows in float64 and the outputs `probability` and
     `decision`, (N, 1); of a `FraudClassifier` features, and `logits`.
 
+    Args:
+        module: what is exported, in inference mode.
+        path: of the file.
+
     Raises:
         ValueError: the ending is another.
         ModuleNotFoundError: for `.onnx`, onnx or onnxscript is not installed.

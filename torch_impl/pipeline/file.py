@@ -34,6 +34,10 @@ def save_pipeline(pipeline: FraudPipeline, path: str | os.PathLike[str]) -> None
     What training alone needs is not in it: the seed of the dropout's masks, the optimizer,
     the history. A checkpoint of `fit` has them.
 
+    Args:
+        pipeline: what is kept.
+        path: of the file; `.safetensors` is its customary ending.
+
     Raises:
         ValueError: a number in it is not finite, or of no type that is kept; nothing is written.
         OSError: the file cannot be written.
@@ -63,6 +67,9 @@ def load_pipeline(path: str | os.PathLike[str]) -> FraudPipeline:
 
     Everything is checked before it is used, and nothing in the file is executed. It needs
     torch and safetensors.
+
+    Args:
+        path: of the file.
 
     Raises:
         PipelineFileError: the file is damaged, of another kind, or holds what is no pipeline.

@@ -151,8 +151,13 @@ class FraudPipeline(Unscriptable, nn.Module):
         Raises:
             ValueError: the rows have another width.
         """
-        probabilities = torch.sigmoid(self.classifier(self.transform(rows)) + self._log_odds_shift)
+        probabilities = torch.sigmoid(self.logits(rows))
         return probabilities, probabilities > self._threshold
+
+    def logits(self, rows: Tensor) -> Tensor:
+        """Log-odds (N, 1) of fraud, at the base rate that is set."""
+        logits: Tensor = self.classifier(self.transform(rows)) + self._log_odds_shift
+        return logits
 
     def predict_proba(self, rows: ArrayLike | Tensor) -> Tensor:
         """Probabilities (N, 1), without dropout whatever mode the module is in.

@@ -94,6 +94,11 @@ class Ranking:
         """The other rows."""
         return int(self.false_positives[-1])
 
+    def at(self, threshold: float) -> Choice:
+        """What a threshold calls fraud: the probabilities above it, in their dtype."""
+        above = int((self.levels > self.levels.dtype.type(threshold)).sum())
+        return self.choice(above)._replace(threshold=threshold)
+
     def choice(self, candidate: int) -> Choice:
         """The threshold of a candidate: halfway to the next lower probability, in their dtype.
 

@@ -1,0 +1,1 @@
+"""What `python -m torch_impl COMMAND` does, a file for each command."""

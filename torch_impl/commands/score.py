@@ -1,0 +1,87 @@
+"""`score MODEL CSV OUT`: a probability for each row of a table."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from torch_impl.commands.options import (
+    add_base_rate,
+    add_parser,
+    add_shown,
+    set_base_rate,
+    share,
+)
+from torch_impl.commands.tables import check_output, read_blocks, writer
+from torch_impl.commands.telling import tell, tell_json
+from torch_impl.pipeline.file import load_pipeline
+
+__all__ = ["add_to"]
+
+_DESCRIPTION = """\
+Reads raw rows (V1 … V28 and Amount in euros, or what columns the model has, among
+others in any order) from CSV, .gz or .parquet, and writes CSV or .parquet with a row
+for each row, in order: `probability` of fraud, and `decision`, 1 where that is above
+the model's threshold. Memory does not grow with the table."""
+
+_EXAMPLES = """\
+  python -m torch_impl score model.safetensors new.csv scores.csv
+  python -m torch_impl score model.safetensors new.parquet scores.parquet --keep Time,Amount
+"""
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to argparse's sub-parsers."""
+    parser = add_parser(
+        commands, "score", "a probability for each row of a table", _DESCRIPTION, _EXAMPLES
+    )
+    parser.add_argument("model", metavar="MODEL", type=Path, help="what `train` wrote")
+    parser.add_argument("table", metavar="CSV", type=Path, help="rows: CSV, .gz or .parquet")
+    parser.add_argument("output", metavar="OUT", type=Path, help="file to write, .csv or .parquet")
+    parser.add_argument(
+        "--keep", metavar="NAMES", default="",
+        help="columns of numbers that OUT has too, before the probability, with commas between",
+    )  # fmt: skip
+    add_base_rate(parser)
+    add_shown(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Scores."""
+    check_output(options.output, [options.model, options.table])
+    pipeline = load_pipeline(options.model)
+    set_base_rate(pipeline, options.base_rate)
+    keep = [name.strip() for name in options.keep.split(",") if name.strip()]
+    probability = pipeline.predict_proba(np.empty((0, len(pipeline.columns)))).numpy().dtype.type
+    names: dict[str, Any] = {
+        **dict.fromkeys(keep, np.float64),
+        "probability": probability,
+        "decision": np.int8,
+    }
+    if len(names) < len(keep) + 2:
+        raise ValueError(f"--keep {options.keep}: a name stands twice, or is one that OUT has")
+    blocks = read_blocks(options.table, pipeline.columns, keep, progress=not options.no_progress)
+    rows = alerts = 0
+    with writer(options.output, names) as write:
+        for block in blocks:
+            probabilities = pipeline.predict_proba(block.rows)
+            decisions = probabilities > pipeline.threshold
+            kept = [block.others[name] for name in keep]
+            write(*kept, probabilities.numpy().ravel(), decisions.numpy().ravel().astype(np.int8))
+            rows += len(decisions)
+            alerts += int(decisions.sum())
+    if options.json:
+        tell_json({
+            "rows": rows, "alerts": alerts, "threshold": pipeline.threshold,
+            "log_odds_shift": pipeline.log_odds_shift, "output": str(options.output),
+        })  # fmt: skip
+    else:
+        tell(
+            f"{options.table} → {options.output}",
+            ("rows", "alerts", "above"),
+            [(f"{rows:,}", f"{alerts:,} ({share(alerts, rows)})", f"{pipeline.threshold:.6g}")],
+        )
