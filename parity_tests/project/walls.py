@@ -41,7 +41,8 @@ ALLOWED = {
 
 FLOORS: dict[str, Sequence[str]] = {
     "torch_impl": (
-        "__init__", "__main__", "commands", "proof", "initializers", "layers", "losses", "schedules",
+        "__init__", "__main__", "commands", "proof",
+        "initializers", "layers", "losses", "schedules",
         "keras_files", "keras_files.tensorflow", "keras_files.hdf5",
         "keras_files.config", "keras_files.ledger", "keras_files.contents",
         "pages", "pipeline", "training",
