@@ -137,7 +137,7 @@ class FraudPipeline(Unscriptable, nn.Module):
         if self.trained_on is None:
             raise ValueError("FraudPipeline.set_base_rate: trained_on is None; expected counts")
         if rate is None:
-            self.log_odds_shift = -math.log(self.trained_on.odds_factor)
+            self.log_odds_shift = 0.0 - math.log(self.trained_on.odds_factor)
         else:
             self.log_odds_shift = log_odds(rate) - self.trained_on.log_odds()
         return self
