@@ -12,7 +12,6 @@ import pytest
 
 from parity_tests.judge import bounds, sigmoid
 from parity_tests.judge.agreement import within
-from parity_tests.judge.probes import exact_probe
 from parity_tests.judge.sigmoid import SIGMOID_ULP, keras_error, largest_error, torch_error
 from parity_tests.reference import keras_process
 from parity_tests.reference.keras_process import KerasProcess
@@ -57,25 +56,6 @@ def test_affine_bound_catches_bfloat16_and_tf32_products() -> None:
         assert not within("z", "proven", coarse[0] @ coarse[1] + b, x @ w + b, *expected).agree
 
 
-def test_bound_of_a_dead_unit_is_zero() -> None:
-    """Well below zero a ReLU gives exactly 0, and so much is demanded."""
-    x = bounds.Bounded(np.array([[-1.0, 1.0]]), np.array([[0.5, 0.5]]))
-    value, allowance = bounds.relu(x)
-    assert value.tolist() == [[0.0, 1.0]]
-    assert allowance[0, 0] == 0
-    assert allowance[0, 1] >= 0.5
-
-
-def test_clipped_feature_has_no_allowance() -> None:
-    """Beyond the clip both sides give ±5 exactly."""
-    raw = np.abs(drawn(4, 200, 3)).astype(np.float64)
-    raw[0, 0] = 1e6
-    value, allowance = bounds.standardised(raw, raw)
-    assert value[0, 0] == 5
-    assert allowance[0, 0] == 0
-    assert (allowance[1:, 0] > 0).all()
-
-
 @pytest.mark.parametrize("library", ["torch", "keras"])
 def test_sigmoid_errs_less_than_its_stated_ulp(library: str, keras: KerasProcess) -> None:
     """On 4 million floats spread over all of them; all 2**32 by the module's command."""
@@ -85,40 +65,6 @@ def test_sigmoid_errs_less_than_its_stated_ulp(library: str, keras: KerasProcess
     )
     assert 0.5 < normal <= SIGMOID_ULP
     assert subnormal <= 1
-
-
-@pytest.mark.parametrize("shape", [(29, 16), (29, 29), (1, 1), (64, 3)])
-def test_exact_probe_is_exact_in_any_order(shape: tuple[int, int]) -> None:
-    """Three orders of summation give the integers' own logits, bit for bit."""
-    probe = exact_probe(5, 100, *shape)
-    w = probe.weights
-    for seed in range(3):
-        order = np.random.default_rng(seed).permutation(shape[0])
-        pre = summed_in_order(probe.features, w["dense/kernel"], w["dense/bias"], order)
-        np.testing.assert_array_equal(pre, probe.hidden)
-        order = np.random.default_rng(seed).permutation(shape[1])
-        logits = summed_in_order(np.maximum(pre, 0), w["dense_1/kernel"], w["dense_1/bias"], order)
-        np.testing.assert_array_equal(logits, probe.logits)
-
-
-def test_exact_probe_catches_tf32() -> None:
-    """Keeping 11 bits of each factor, as TF32 does, changes most logits."""
-    probe = exact_probe(5)
-
-    def tf32(a: np.ndarray) -> np.ndarray:
-        return (a.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
-
-    w = probe.weights
-    pre = tf32(probe.features) @ tf32(w["dense/kernel"]) + w["dense/bias"]
-    logits = tf32(np.maximum(pre, 0)) @ tf32(w["dense_1/kernel"]) + w["dense_1/bias"]
-    assert (pre != probe.hidden).mean() > 0.5
-    assert (logits != probe.logits).mean() > 0.5
-
-
-def test_exact_probe_refuses_a_network_too_wide_to_be_exact() -> None:
-    """It does not silently give a probe whose sums might round."""
-    with pytest.raises(ValueError, match="expected at most 24"):
-        exact_probe(0, 4, 4096, 256)
 
 
 U, U64 = Fraction(1, 2**24), Fraction(1, 2**53)
