@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -305,18 +306,16 @@ def test_the_commands_are_listed_with_what_they_do(capsys: pytest.CaptureFixture
     assert "the following arguments are required: COMMAND" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437", "utf-8"])
-def test_a_terminal_of_any_encoding_is_told(encoding: str, tmp_path: Path) -> None:
+def test_a_terminal_of_any_encoding_is_told(
+    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What it cannot show is a question mark; the file is written and the status says so."""
-    out = tmp_path / "größe→.safetensors"
-    answer = subprocess.run(
-        [sys.executable, "-m", "torch_impl", "convert", str(INPUTS[".keras"]), str(out)],
-        cwd=ROOT, capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding},
-    )  # fmt: skip
-    assert (answer.returncode, answer.stderr) == (0, b"")
-    assert b"second" in answer.stdout
-    assert "größe→".encode(encoding, errors="replace") in answer.stdout
+    out, told = tmp_path / "größe→.safetensors", io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(told, encoding))
+    assert main(["convert", str(INPUTS[".keras"]), str(out)]) == 0
+    assert b"second" in told.getvalue()
+    assert "größe→".encode(encoding, errors="replace") in told.getvalue()
     assert out.exists()
 
 

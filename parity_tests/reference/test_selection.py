@@ -112,32 +112,46 @@ def test_live_keras_that_is_there_has_to_be_asked(
     assert came is None if fault is None else fault in str(came)
 
 
+def pytest_in(folder: Path, plugin: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the tests of a folder by this checkout's rules, and a plugin that bends them."""
+    (folder / "bending.py").write_text(plugin)
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "bending", "-p", "parity_tests.conftest",
+         "-p", "no:cacheprovider", *arguments],
+        cwd=folder, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"},
+    )  # fmt: skip
+
+
 @pytest.mark.keras
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ("reference.reference = lambda: reference.Reference(None, 'tensorflow', None)",
+        ("from parity_tests.reference import markers\n"
+         "markers.reference = lambda: markers.Reference(None, 'tensorflow', None)",
          "tests that ask it were left out"),
-        ("selection.needs_keras = lambda *_: False\n"
-         "import pytest\n"
-         "def pytest_collection_modifyitems(items):\n"
-         "    items[:] = [i for i in items if 'a_bin_for_each_power' in i.name]",
+        ("from parity_tests.reference import selection\n"
+         "selection.needs_keras = lambda *_: False",
          "no test asked it"),
     ],
     ids=["not-found", "not-recognised"],
 )  # fmt: skip
 def test_a_run_that_loses_its_live_tests_fails(fault: str, said: str, tmp_path: Path) -> None:
-    """The twin: whatever passed, the exit status is 1 and the last lines say why."""
-    (tmp_path / "losing.py").write_text(
-        "from parity_tests.reference import markers as reference, selection\n" + fault + "\n"
+    """The twin: whatever passed, the exit status is 1 and the last lines say why.
+
+    In a folder of two tests, one of which has a fixture of Keras's name.
+    """
+    rules = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (tmp_path / "pyproject.toml").write_text(rules.replace('["parity_tests"]', '["tests"]'))
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_two.py").write_text(
+        "import pytest\n"
+        "def test_alone(): pass\n"
+        "@pytest.fixture\ndef keras(): pass\n"
+        "def test_asking(keras): pass\n"
     )
-    answer = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "losing", "-p", "no:cacheprovider",
-         *(["parity_tests/forward/test_weights.py"] if "lambda: reference" in fault else [])],
-        cwd=ROOT, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
-    )  # fmt: skip
+    answer = pytest_in(tmp_path, fault)
     assert answer.returncode == 1, answer.stdout + answer.stderr
     assert said in answer.stdout
     assert "failed" not in answer.stdout
@@ -156,20 +170,13 @@ def test_with_other_versions_a_deprecation_is_shown_and_what_is_pinned_is_left_o
     others: list[str], outcome: str, header: str, tmp_path: Path
 ) -> None:
     """With the versions of constraints.txt it is a failure; what was left out is told."""
-    (tmp_path / "versions.py").write_text(
-        f"from parity_tests.versions import pinned\npinned.others = lambda: {others}\n"
-    )
     (tmp_path / "test_two.py").write_text(
         "import warnings, pytest\n"
         "def test_deprecated(): warnings.warn('old', FutureWarning)\n"
         "@pytest.mark.pinned('digits of one torch')\ndef test_digits(): pass\n"
     )
-    answer = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "versions", "-p", "parity_tests.conftest",
-         "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml"), str(tmp_path)],
-        cwd=tmp_path, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
-    )  # fmt: skip
+    bent = f"from parity_tests.versions import pinned\npinned.others = lambda: {others}\n"
+    answer = pytest_in(tmp_path, bent, "-c", str(ROOT / "pyproject.toml"), str(tmp_path))
     assert header in answer.stdout.splitlines(), answer.stdout + answer.stderr
     assert outcome in answer.stdout
     left = "1 test not run: digits of one torch (needs the versions of constraints.txt)"
