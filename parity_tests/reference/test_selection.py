@@ -20,6 +20,8 @@ from parity_tests.reference.selection import (
     unasked,
 )
 
+pytest_plugins = ["pytester"]
+
 
 @pytest.mark.parametrize(
     ("file", "needed", "not_needed"),
@@ -112,17 +114,6 @@ def test_live_keras_that_is_there_has_to_be_asked(
     assert came is None if fault is None else fault in str(came)
 
 
-def pytest_in(folder: Path, plugin: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs the tests of a folder by this checkout's rules, and a plugin that bends them."""
-    (folder / "bending.py").write_text(plugin)
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "bending", "-p", "parity_tests.conftest",
-         "-p", "no:cacheprovider", *arguments],
-        cwd=folder, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"},
-    )  # fmt: skip
-
-
 @pytest.mark.keras
 @pytest.mark.slow
 @pytest.mark.parametrize(
@@ -151,7 +142,12 @@ def test_a_run_that_loses_its_live_tests_fails(fault: str, said: str, tmp_path: 
         "@pytest.fixture\ndef keras(): pass\n"
         "def test_asking(keras): pass\n"
     )
-    answer = pytest_in(tmp_path, fault)
+    (tmp_path / "losing.py").write_text(fault)
+    answer = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "losing", "-p", "parity_tests.conftest"],
+        cwd=tmp_path, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+    )  # fmt: skip
     assert answer.returncode == 1, answer.stdout + answer.stderr
     assert said in answer.stdout
     assert "failed" not in answer.stdout
@@ -167,17 +163,20 @@ def test_a_run_that_loses_its_live_tests_fails(fault: str, said: str, tmp_path: 
     ids=["pinned", "other"],
 )  # fmt: skip
 def test_with_other_versions_a_deprecation_is_shown_and_what_is_pinned_is_left_out(
-    others: list[str], outcome: str, header: str, tmp_path: Path
-) -> None:
+    others: list[str], outcome: str, header: str, pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     """With the versions of constraints.txt it is a failure; what was left out is told."""
-    (tmp_path / "test_two.py").write_text(
+    monkeypatch.setattr("parity_tests.versions.pinned.others", lambda: others)
+    pytester.makepyfile(
         "import warnings, pytest\n"
         "def test_deprecated(): warnings.warn('old', FutureWarning)\n"
         "@pytest.mark.pinned('digits of one torch')\ndef test_digits(): pass\n"
     )
-    bent = f"from parity_tests.versions import pinned\npinned.others = lambda: {others}\n"
-    answer = pytest_in(tmp_path, bent, "-c", str(ROOT / "pyproject.toml"), str(tmp_path))
-    assert header in answer.stdout.splitlines(), answer.stdout + answer.stderr
-    assert outcome in answer.stdout
+    rules = ("-p", "parity_tests.conftest", "-c", str(ROOT / "pyproject.toml"))
+    answer = pytester.runpytest_inprocess(*rules, str(pytester.path))
+    said = answer.outlines
+    assert header in said
+    assert any(outcome in line for line in said)
     left = "1 test not run: digits of one torch (needs the versions of constraints.txt)"
-    assert (left in answer.stdout) == bool(others)
+    assert (left in said) == bool(others)
