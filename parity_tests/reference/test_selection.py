@@ -33,8 +33,8 @@ pytest_plugins = ["pytester"]
         ),
         ("rows/test_data_load.py", {"pandas", "hypothesis", "sklearn"}, {"torch", "rich"}),
         ("program/test_report.py", {"rich", "pandas"}, {"tensorflow", "keras"}),
-        ("traps/test_walkthrough.py", {"nbclient"}, {"tensorflow"}),
-        ("traps/walkthrough.py", {"nbformat"}, {"nbclient"}),
+        ("tutorial/test_walkthrough.py", {"nbclient"}, {"tensorflow"}),
+        ("tutorial/walkthrough.py", {"nbformat"}, {"nbclient"}),
     ],
 )
 def test_needed_packages_follow_imports_through_the_checkout(
