@@ -249,7 +249,7 @@ TUTORIAL = (
         model.keras_sigmoid,
         "Keras's recorded probabilities err by up to {ulp:.2f} ULP: compare logits",
         "model.py::FraudClassifier.predict_proba",
-        "judge/test_bounds.py::test_sigmoid_errs_less_than_its_stated_ulp",
+        "judge/test_sigmoid.py::test_sigmoid_errs_less_than_its_stated_ulp",
     ),
     Trap(
         "TF32",
