@@ -10,12 +10,7 @@ import pytest
 
 from parity_tests.files.config_rows import cast_before, dense, functional, row, sequential, source
 from torch_impl.keras.layers.network import Layer, Network
-from torch_impl.keras_files.config import (
-    adam_of,
-    compile_config,
-    model_config,
-    network_of,
-)
+from torch_impl.keras_files.config import adam_of, compile_config, model_config, network_of
 from torch_impl.keras_files.contents import AdamState, KerasFileError
 
 

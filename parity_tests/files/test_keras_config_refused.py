@@ -15,11 +15,7 @@ from parity_tests.files.config_rows import (
     sequential,
     source,
 )
-from torch_impl.keras_files.config import (
-    SUPPORTED,
-    network_of,
-    parsed_json,
-)
+from torch_impl.keras_files.config import SUPPORTED, network_of, parsed_json
 from torch_impl.keras_files.contents import KerasFileError
 
 

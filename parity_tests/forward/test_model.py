@@ -19,13 +19,7 @@ from torch import nn
 from parity_tests.judge import bounds
 from parity_tests.judge.probes import exact_probe
 from parity_tests.sides.torch_side import classifier
-from torch_impl import (
-    FeatureTransform,
-    FraudClassifier,
-    KerasDropout,
-    KerasNetwork,
-    prior_log_odds,
-)
+from torch_impl import FeatureTransform, FraudClassifier, KerasDropout, KerasNetwork, prior_log_odds
 from torch_impl.keras.layers.network import Layer, Network
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]

@@ -21,14 +21,7 @@ from parity_tests.training.small_runs import (
     rows_and_labels,
     trained,
 )
-from torch_impl import (
-    FeatureTransform,
-    FraudClassifier,
-    evaluate,
-    fit,
-    oversample,
-    predict,
-)
+from torch_impl import FeatureTransform, FraudClassifier, evaluate, fit, oversample, predict
 from torch_impl.keras.random import shuffle_permutation
 
 

@@ -11,11 +11,7 @@ import torch
 
 from parity_tests.judge.agreement import no_farther, ulp_off
 from parity_tests.reference.keras_process import KerasProcess
-from parity_tests.reference.markers import (
-    FLOAT64_OF_TENSORFLOW,
-    NEIGHBOURS,
-    OF_TODAY,
-)
+from parity_tests.reference.markers import FLOAT64_OF_TENSORFLOW, NEIGHBOURS, OF_TODAY
 from torch_impl import fit, load_keras, predict, save_keras
 from torch_impl.keras.layers.activations import ACTIVATIONS, activation_module
 from torch_impl.keras_files.modules import contents_of

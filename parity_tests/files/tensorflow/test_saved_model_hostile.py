@@ -9,11 +9,7 @@ from typing import Any
 
 import pytest
 
-from parity_tests.files.hostile import (
-    good_checkpoint,
-    good_saved_model,
-    refused,
-)
+from parity_tests.files.hostile import good_checkpoint, good_saved_model, refused
 from parity_tests.files.tensorflow.bundle_writer import (
     Field,
     decode,

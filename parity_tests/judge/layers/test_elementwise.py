@@ -19,9 +19,7 @@ from parity_tests.judge.layers.elementwise import (
     relu,
     threshold,
 )
-from parity_tests.judge.layers.measure import (
-    torch_ways,
-)
+from parity_tests.judge.layers.measure import torch_ways
 from parity_tests.judge.sigmoid import TINY
 from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.reference.markers import OF_TODAY

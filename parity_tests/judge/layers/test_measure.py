@@ -10,11 +10,7 @@ import numpy as np
 import pytest
 
 from parity_tests.judge.layers import measure
-from parity_tests.judge.layers.elementwise import (
-    ACTIVATIONS,
-    MEASURED_ULP,
-    Elementwise,
-)
+from parity_tests.judge.layers.elementwise import ACTIVATIONS, MEASURED_ULP, Elementwise
 from parity_tests.judge.layers.measure import (
     Worst,
     every,
