@@ -11,7 +11,7 @@ import numpy as np
 from keras_ref.compat import to_numpy
 from keras_ref.model import make_model, set_weights
 
-__all__ = ["forward_stages", "initial_loss", "op_by_op_stages"]
+__all__ = ["forward_stages", "initial_loss", "op_by_op_stages", "sigmoid"]
 
 # (stage, layer whose output it is, whether that layer's own activation is applied)
 _STAGES = (
@@ -95,3 +95,8 @@ def initial_loss(
     model = _model_of(weights)
     model.compile(loss=keras.losses.BinaryCrossentropy())
     return float(model.evaluate(features, labels, batch_size=8192, verbose=0))
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Keras's float32 probabilities of float32 logits, any shape."""
+    return to_numpy(keras.activations.sigmoid(logits))

@@ -16,7 +16,14 @@ import numpy as np
 
 from keras_ref.compat import to_numpy, weight_name
 
-__all__ = ["DropoutOfFloat32", "get_weights", "initial_weights", "make_model", "set_weights"]
+__all__ = [
+    "OF_FLOAT32",
+    "DropoutOfFloat32",
+    "get_weights",
+    "initial_weights",
+    "make_model",
+    "set_weights",
+]
 
 
 class DropoutOfFloat32(keras.layers.Dropout):
@@ -34,6 +41,31 @@ class DropoutOfFloat32(keras.layers.Dropout):
         kept = super().call(ones, training=True) != 0
         scale = 1 / (1 - self.rate) if self.rate < 1 else 0
         return keras.ops.where(kept, inputs * scale, keras.ops.zeros_like(inputs))
+
+
+class AlphaDropoutOfFloat32(keras.layers.AlphaDropout):
+    """`AlphaDropout` that drops the units of float32 in every dtype."""
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Drops, scales and shifts in the inputs' dtype."""
+        if not training or self.rate == 0:
+            return inputs
+        # Keras's own draws numbers of floatx.
+        drawn = keras.random.uniform(
+            keras.ops.shape(inputs), dtype="float32", seed=self.seed_generator
+        )
+        kept = keras.ops.cast(drawn >= self.rate, inputs.dtype)
+        lowest = -1.6732632423543772848170429916717 * 1.0507009873554804934193349852946
+        scale = ((1 - self.rate) * (1 + self.rate * lowest**2)) ** -0.5
+        shift = -scale * lowest * self.rate
+        return scale * (inputs * kept + lowest * (1 - kept)) + shift
+
+
+OF_FLOAT32: dict[str, type[keras.layers.Layer]] = {
+    "Dropout": DropoutOfFloat32,
+    "AlphaDropout": AlphaDropoutOfFloat32,
+}
+"""By the class in whose place they stand."""
 
 
 class Layers(NamedTuple):

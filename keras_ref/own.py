@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_ref import compat
 from keras_ref.compat import KERAS_2
+from keras_ref.model import OF_FLOAT32
 
 __all__ = ["outputs", "told", "trained"]
 
@@ -130,8 +131,6 @@ def outputs(path: str, features: np.ndarray) -> dict[str, dict[str, np.ndarray]]
 
 def _chain(model: keras.Model, dtype: str, without: frozenset[str]) -> keras.Model:
     """The same layers and weights in another dtype, without some kinds of layers."""
-    from keras_ref.noise import OF_FLOAT32  # here: Keras 2 has no `keras.ops`
-
     layers = []
     for layer in model.layers:
         kind = type(layer).__name__

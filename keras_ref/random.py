@@ -12,7 +12,15 @@ import tensorflow as tf
 
 from keras_ref.compat import to_numpy, weight_name
 
-__all__ = ["dropout", "fit_orders", "fresh_model", "glorot_uniform", "random_bits", "uniform"]
+__all__ = [
+    "dropout",
+    "fit_orders",
+    "fresh_model",
+    "glorot_uniform",
+    "noise",
+    "random_bits",
+    "uniform",
+]
 
 Mode = Literal["eager", "graph", "xla"]
 
@@ -164,3 +172,9 @@ def _in_mode(mode: Mode, function: Callable[[tf.Tensor], tf.Tensor]) -> Callable
     if mode == "eager":
         return function
     return tf.function(function, jit_compile=mode == "xla")
+
+
+def noise(kind: str, rate: float, seed: int, x: np.ndarray, calls: int) -> np.ndarray:
+    """What a layer of Keras makes of x in training, call after call: (calls, *x.shape)."""
+    layer = getattr(keras.layers, kind)(rate, seed=seed)
+    return np.stack([to_numpy(layer(x, training=True)) for _ in range(calls)])

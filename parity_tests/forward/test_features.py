@@ -195,38 +195,6 @@ def test_missing_number_stays_visible() -> None:
     assert out[0, 1] == 5
 
 
-def spoilt(value: float, column: int = 2) -> np.ndarray:
-    rows = raw_rows(10)
-    rows[7, column] = value
-    return rows
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: FeatureTransform.fit(spoilt(np.nan)), "row 7, column 2 is nan"),
-        (lambda: FeatureTransform.fit(spoilt(-np.inf)), "row 7, column 2 is -inf"),
-        (lambda: FeatureTransform.fit(spoilt(-3.5, 28)), "row 7, column 28 is -3.5"),
-        (lambda: FeatureTransform.fit(np.zeros((0, 29))), r"\(0, 29\)"),
-        (lambda: FeatureTransform.fit(np.zeros(29)), r"\(29,\)"),
-        (lambda: FeatureTransform([0.0, 1.0], [1.0]), r"\(2,\), scale \(1,\)"),
-        (lambda: FeatureTransform([0.0], [0.0]), "scale above 0"),
-        (lambda: FeatureTransform([np.nan], [1.0]), "finite mean"),
-        (lambda: FeatureTransform([0.0], [1.0], clip=0), "clip=0"),
-        (lambda: FeatureTransform([0.0], [1.0], log_column=1), "log_column=1"),
-        (
-            lambda: FeatureTransform([0.0] * 29, [1.0] * 29)(torch.zeros(3, 30)),
-            r"\(3, 30\); expected \(N, 29\)",
-        ),
-    ],
-)
-def test_bad_rows_get_one_clear_line(make: Callable[[], object], message: str) -> None:
-    """The message says where, what came and what was expected."""
-    with pytest.raises(ValueError, match=message) as caught:
-        make()
-    assert "\n" not in str(caught.value)
-
-
 @pytest.mark.parametrize("form", [np.asarray, torch.tensor], ids=["array", "tensor"])
 def test_float32_rows_are_measured_and_scaled_in_float64(form: Any) -> None:
     """The same bits as for the same numbers in float64."""

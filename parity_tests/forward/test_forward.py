@@ -18,12 +18,12 @@ STAGES = ("hidden pre-activations", "hidden activations", "logits", "probabiliti
 
 @pytest.fixture(scope="module")
 def comparison(keras: KerasProcess) -> Comparison:
-    """Both frameworks on the synthetic default at full size; of the runs, Keras's in float32.
+    """Both frameworks on more rows than `predict` takes at once; of the runs, Keras's in float32.
 
     Which every reference makes, and which is all that the trained weights come from.
     """
-    comparison = Comparison(prepare(synthetic()), keras)
-    run = keras.call("training.fit", **comparison.run, output_bias=comparison.bias)
+    comparison = Comparison(prepare(synthetic(rows=45_000, positives=450)), keras, epochs=5)
+    run = keras.call("training.fit", **comparison.run, output_bias=comparison.bias, metrics=False)
     comparison.keras_runs = {"float32": run}
     return comparison
 
@@ -40,12 +40,6 @@ def assert_agree(results: list[StageResult]) -> None:
     assert results
     for result in results:
         assert result.agree, f"{result.stage}: {result.detail}"
-
-
-def test_splits_have_the_tutorials_sizes(comparison: Comparison) -> None:
-    """80/20, then 80/20, of 284,807 rows."""
-    sizes = {name: split.features.shape for name, split in comparison.splits.items()}
-    assert sizes == {"train": (182_276, 29), "validation": (45_569, 29), "test": (56_962, 29)}
 
 
 def test_scaled_features_agree(comparison: Comparison) -> None:

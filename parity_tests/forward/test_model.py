@@ -19,13 +19,7 @@ from torch import nn
 from parity_tests.judge import bounds
 from parity_tests.judge.probes import exact_probe
 from parity_tests.sides.torch_side import classifier
-from torch_impl import (
-    FeatureTransform,
-    FraudClassifier,
-    KerasDropout,
-    KerasNetwork,
-    prior_log_odds,
-)
+from torch_impl import FeatureTransform, FraudClassifier, KerasDropout, KerasNetwork, prior_log_odds
 from torch_impl.keras.layers.network import Layer, Network
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -91,35 +85,6 @@ def test_prior_log_odds_of_the_real_counts() -> None:
         expected = float(np.log2(positives / negatives) * np.log(2))
         error = abs(prior_log_odds(positives, negatives) - expected)
         assert error <= bounds.gamma(36, bounds.U64) * (abs(expected) + 1)
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        pytest.param(lambda: FraudClassifier(0), "in_features=0", id="no-features"),
-        pytest.param(lambda: FraudClassifier(29, 0), "hidden_units=0", id="no-units"),
-        pytest.param(lambda: FraudClassifier(dropout=1.5), "dropout=1.5", id="rate-above-1"),
-        pytest.param(lambda: FraudClassifier(dropout=math.nan), "dropout=nan", id="rate-nan"),
-        pytest.param(
-            lambda: FraudClassifier(output_bias=math.inf), "output_bias=inf", id="infinite-bias"
-        ),
-        pytest.param(
-            lambda: FraudClassifier()(torch.zeros(3, 30)), r"\(3, 30\); expected \(N, 29\)",
-            id="width-of-the-rows",
-        ),
-        pytest.param(
-            lambda: FraudClassifier().predict_proba(torch.zeros(3, 28)), r"\(3, 28\)",
-            id="width-of-the-rows-to-predict",
-        ),
-        pytest.param(lambda: prior_log_odds(0, 5), "positives=0", id="no-positives"),
-        pytest.param(lambda: prior_log_odds(5, 0), "negatives=0", id="no-negatives"),
-    ],
-)  # fmt: skip
-def test_bad_arguments_get_one_clear_line(make: Callable[[], object], message: str) -> None:
-    """The message says what came and what was expected."""
-    with pytest.raises(ValueError, match=message) as caught:
-        make()
-    assert "\n" not in str(caught.value)
 
 
 def by_state_dict(model: FraudClassifier) -> nn.Module:

@@ -179,21 +179,6 @@ def test_layers_of_other_names_are_mapped_by_name() -> None:
     assert bits(to_keras_weights(twin)) == bits(weights)
 
 
-@pytest.mark.parametrize(
-    ("weight_map", "message"),
-    [
-        (KERAS_WEIGHT_MAP[:-1], "output.bias is not in the map"),
-        ((*KERAS_WEIGHT_MAP, WeightRow("a/b", "other.weight", False)), "other.weight is not in"),
-    ],
-)
-def test_a_map_that_leaves_a_parameter_out_is_refused(
-    weight_map: tuple[WeightRow, ...], message: str
-) -> None:
-    """A half-copied model would still run."""
-    with pytest.raises(ValueError, match=message):
-        to_keras_weights(FraudClassifier(), weight_map)
-
-
 def test_a_matrix_that_is_no_kernel_keeps_its_layout() -> None:
     """The map says which weights are transposed; an embedding's table is not."""
     table = np.arange(6, dtype=np.float32).reshape(2, 3)

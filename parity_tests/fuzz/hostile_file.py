@@ -9,12 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from parity_tests.files.hdf5.hdf5_writer import (
-    Writer,
-    attribute,
-    fixed,
-    text,
-)
+from parity_tests.files.hdf5.hdf5_writer import Writer, attribute, fixed, text
 from parity_tests.files.hostile import zipped
 
 __all__ = ["DENSE", "FILE", "SHOWN", "compiled", "keras", "kernel_of", "legacy", "written"]

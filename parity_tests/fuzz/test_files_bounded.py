@@ -14,14 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from parity_tests.files.hdf5.hdf5_writer import (
-    TEXTS,
-    Writer,
-    attribute,
-    fixed,
-    heap,
-    message,
-)
+from parity_tests.files.hdf5.hdf5_writer import TEXTS, Writer, attribute, fixed, heap, message
 from parity_tests.files.tensorflow.bundle_writer import (
     MAGIC,
     encode,
@@ -30,11 +23,7 @@ from parity_tests.files.tensorflow.bundle_writer import (
     varint,
     write_bundle,
 )
-from parity_tests.fuzz.hostile_file import (
-    SHOWN,
-    legacy,
-    written,
-)
+from parity_tests.fuzz.hostile_file import SHOWN, legacy, written
 from torch_impl import KerasAdam, save_keras
 from torch_impl.keras_files.api import read_keras
 from torch_impl.keras_files.config import network_of

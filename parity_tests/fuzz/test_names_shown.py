@@ -11,10 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from parity_tests.fuzz.hostile_file import (
-    DENSE,
-    keras,
-)
+from parity_tests.fuzz.hostile_file import DENSE, keras
 from torch_impl.__main__ import main
 from torch_impl.keras.layers.network import Layer, Network
 from torch_impl.keras_files.api import read_keras

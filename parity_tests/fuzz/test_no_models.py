@@ -12,22 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parity_tests.files.hdf5.hdf5_writer import (
-    FLOAT,
-    TEXTS,
-    Writer,
-    attribute,
-    fixed,
-)
+from parity_tests.files.hdf5.hdf5_writer import FLOAT, TEXTS, Writer, attribute, fixed
 from parity_tests.files.tensorflow.test_adam_slots_hostile import Checkpoint
-from parity_tests.fuzz.hostile_file import (
-    SHOWN,
-    compiled,
-    keras,
-    kernel_of,
-    legacy,
-    written,
-)
+from parity_tests.fuzz.hostile_file import SHOWN, compiled, keras, kernel_of, legacy, written
 from torch_impl.keras.layers.network import Layer, Network
 from torch_impl.keras_files.api import read_keras, read_network
 from torch_impl.keras_files.contents import KerasFileError

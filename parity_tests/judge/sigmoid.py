@@ -75,7 +75,7 @@ def torch_error(stride: int = 1) -> tuple[float, float]:
 
 def keras_error(stride: int = 1) -> tuple[float, float]:
     """`largest_error` of Keras's sigmoid; for the Keras process."""
-    from keras_ref.sigmoid import sigmoid
+    from keras_ref.forward import sigmoid
 
     return largest_error(sigmoid, stride)
 

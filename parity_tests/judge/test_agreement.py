@@ -48,79 +48,12 @@ def test_ulp_distance_from_lowest_to_highest_does_not_overflow() -> None:
     assert ulp_distance(f32(-np.inf), f32(np.inf)) == 2 * 0x7F800000
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [
-        pytest.param(f32(1.0), np.array([1.0]), id="another-dtype"),
-        pytest.param(f32(1.0), f32(1.0, 1.0), id="another-length"),
-        pytest.param(f32(1.0), f32(1.0)[:, None], id="shape-that-would-broadcast"),
-        pytest.param(f32(1.0), f32(np.nextafter(np.float32(1), np.float32(2))), id="one-ulp"),
-        pytest.param(f32(np.nan), f32(1.0), id="nan-on-one-side"),
-        pytest.param(f32(np.inf), f32(-np.inf), id="opposite-infinities"),
-    ],
-)
-def test_exact_refuses(ours: np.ndarray, theirs: np.ndarray) -> None:
-    """Anything but the same shape, dtype and numbers differs, and says so."""
-    result = exact("stage", ours, theirs)
-    assert not result.agree
-    assert result.detail
-
-
-@pytest.mark.parametrize(
-    ("ours", "reference", "allowance"),
-    [
-        pytest.param(1.5, 1.0, 0.4, id="error-above-allowance"),
-        pytest.param(1.0 + 2**-20, 1.0, 0.0, id="any-error-where-none-is-allowed"),
-        pytest.param(np.nan, 1.0, 0.4, id="nan-for-a-number"),
-        pytest.param(1.0, np.nan, 0.4, id="a-number-for-nan"),
-        pytest.param(np.inf, 1.0, 0.4, id="infinity-for-a-number"),
-        pytest.param(3e38, np.inf, 0.4, id="a-number-for-infinity"),
-        pytest.param(-np.inf, np.inf, 0.4, id="wrong-infinity"),
-    ],
-)
-@pytest.mark.parametrize("side", ["ours", "theirs"])
-def test_within_refuses(ours: float, reference: float, allowance: float, side: str) -> None:
-    """Either framework outside its allowance, or non-finite otherwise, differs."""
-    good, bad = f32(reference, 2.0), f32(ours, 2.0)
-    pair = (bad, good) if side == "ours" else (good, bad)
-    result = within("stage", "proven", *pair, np.array([reference, 2.0]), np.array([allowance, 1]))
-    assert not result.agree
-    assert "[0]" in result.detail
-
-
-def test_within_accepts_and_reports_the_share_used() -> None:
-    """The share is the larger of both frameworks' errors over the allowance."""
-    result = within(
-        "stage", "proven", f32(1.25, np.nan, np.inf), f32(0.5, np.nan, np.inf),
-        np.array([1.0, np.nan, np.inf]), np.array([1.0, 0.0, 0.0]),
-    )  # fmt: skip
-    assert result.agree
-    assert result.allowance_used == 0.5
-    assert result.max_abs == 0.75
-
-
-def test_within_claims_nothing_where_the_allowance_is_infinite() -> None:
-    """An overflow whose outcome depends on the order of summation may be anything."""
-    assert within(
-        "stage", "proven", f32(np.nan), f32(np.inf), np.array([1e39]), np.array([np.inf])
-    ).agree
-
-
 def test_ulp_distance_of_float64_does_not_overflow_either() -> None:
     """More numbers than fit into int64 are as many as do; opposite signs add up."""
     one = np.array([2.0, -2.0, 1e308, 5e-324])
     other = np.array([-2.0, 2.0, -1e308, -5e-324])
     most = np.iinfo(np.int64).max
     assert ulp_distance(one, other).tolist() == [most, most, most, 2]
-
-
-def test_merged_keeps_the_worst() -> None:
-    """One bad part makes the whole bad."""
-    good, bad = exact("a", f32(1.0), f32(1.0)), exact("b", f32(1.0, 2.0), f32(2.0, 2.0))
-    whole = merged("whole", [good, bad, good])
-    assert (whole.stage, whole.agree, whole.max_abs) == ("whole", False, 1)
-    assert whole.bitwise_equal == 0.75, "three of all four elements"
-    assert whole.detail == f"b {bad.detail}", "and its part is named"
 
 
 KINDS = [("rounding", np.float32), ("double", np.float64)]
@@ -250,6 +183,7 @@ def test_another_form_is_no_agreement_of_any_kind(
         (np.int64(2**53), np.int64(2**53 + 1), 1),
         (np.int64(5), np.int64(-2), 7),
         (np.float32(np.nan), np.float32(np.inf), np.iinfo(np.int64).max),
+        (np.float32(np.inf), np.float32(-np.inf), 2 * 0x7F800000),
     ],
 )
 def test_exact_sees_the_least_difference(one: Any, other: Any, ulp: int) -> None:
@@ -313,15 +247,18 @@ def test_equal_numbers_are_equal_bits_but_for_zeros_and_nan() -> None:
 
 def test_an_infinite_allowance_frees_its_number_alone() -> None:
     """Whatever comes there; at its neighbours all that is demanded is demanded."""
-    reference = np.array([1.0, np.inf, np.nan, 2.0])
-    allowance = np.array([np.inf, 0, 0, 0.5])
-    right = f32(7, np.inf, np.nan, 2)
+    reference = np.array([1.0, np.inf, np.nan, 2.0, 3.0])
+    allowance = np.array([np.inf, 0, 0, 0.5, 0])
+    right = f32(7, np.inf, np.nan, 2, 3)
     for anything in (np.nan, np.inf, -3.0):
         free = right.copy()
         free[0] = anything
         result = within("s", "proven", free, right, reference, allowance)
         assert (result.agree, result.allowance_used) == (True, 0)
-        for at, wrong in ((1, -np.inf), (1, 5.0), (2, 5.0), (2, np.inf), (3, np.nan), (3, 2.75)):
+        for at, wrong in (
+            (1, -np.inf), (1, 3e38), (2, 5.0), (2, np.inf), (3, np.nan), (3, np.inf), (3, 2.75),
+            (4, 3 + 2**-21),
+        ):  # fmt: skip
             broken = free.copy()
             broken[at] = wrong
             for pair in ((broken, right), (right, broken)):

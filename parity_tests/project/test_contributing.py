@@ -18,6 +18,7 @@ from parity_tests.reference.markers import RANDOM_STREAM, reference
 _, _, _SECTION = TEXT.partition("<!-- new-stage -->")
 (EXAMPLE,) = blocks("diff", _SECTION)
 
+# The stage is asked of weights that nobody has to train.
 # A spawned child would import this program's file, and torch with it, which the reference
 # refuses to run beside.
 RUN_THE_STAGE = """
@@ -28,7 +29,10 @@ from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.report.stages import Comparison
 with KerasProcess() as keras:
     rows = prepare(synthetic(rows=600, positives=60))
-    steps = {step.name: step for step in Comparison(rows, keras, epochs=1).steps()}
+    comparison = Comparison(rows, keras, epochs=1)
+    start = keras.call("model.initial_weights", seed=0)
+    comparison.keras_runs = {"float32": {"final": start}}
+    steps = {step.name: step for step in comparison.steps()}
     results = [result.as_json() for result in steps["squared errors"].run()]
     print(json.dumps([results, "torch" in keras.call("versions.loaded_modules")]))
 """

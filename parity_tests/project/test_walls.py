@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,16 +52,22 @@ def test_wall_check_sees_a_crossing(line: str, tmp_path: Path) -> None:
     assert found.startswith("crossing.py:")
 
 
+@cache
+def imports_of(room: str) -> dict[str, dict[str, int]]:
+    """Of the checkout, read once for both of what follows."""
+    return imports_within(ROOT / room)
+
+
 @pytest.mark.parametrize("room", FLOORS)
 def test_imports_within_a_room_run_down_its_floors(room: str) -> None:
     """One way, late ones and those for type checkers too; nobody stands beside the floors."""
-    assert upward_imports(imports_within(ROOT / room), FLOORS[room]) == []
+    assert upward_imports(imports_of(room), FLOORS[room]) == []
 
 
 @pytest.mark.parametrize("room", ["data", "keras_ref", *FLOORS])
 def test_no_modules_import_each_other_in_a_circle(room: str) -> None:
     """Of the files of one floor neither."""
-    assert circle(imports_within(ROOT / room)) == []
+    assert circle(imports_of(room)) == []
 
 
 @pytest.mark.parametrize("late", ["", "if TYPE_CHECKING:\n    ", "def f():\n    "])

@@ -49,8 +49,8 @@ FLOORS: dict[str, Sequence[str]] = {
         "keras_network", "model", "features", "keras", "base",
     ),
     "parity_tests": (
-        "program", "__main__", "conftest", "bench", "traps", "faults", "project", "versions",
-        "fuzz", "training", "forward", "random_numbers", "files", "files.hdf5",
+        "program", "__main__", "conftest", "bench", "traps", "tutorial", "faults", "project",
+        "versions", "fuzz", "training", "forward", "random_numbers", "files", "files.hdf5",
         "files.tensorflow", "files.hostile", "files.committed", "rows", "report.page", "report",
         "record", "sides", "judge", "reference", "__init__",
     ),

@@ -35,7 +35,7 @@ def test_gaussian_noise_is_keras(seed: int, keras: KerasProcess) -> None:
         ),
     }  # fmt: skip
     for kind, (layer, x, deviation, mean) in layers.items():
-        theirs = keras.call("noise.drawn", kind, RATE, seed, x, CALLS)
+        theirs = keras.call("random.noise", kind, RATE, seed, x, CALLS)
         for call in range(CALLS):
             words = keras.call(
                 "initializers.normals", (seed % LARGEST, call), math.prod(SHAPE), blocks=1
@@ -51,7 +51,7 @@ def test_gaussian_noise_is_keras(seed: int, keras: KerasProcess) -> None:
 def test_alpha_dropout_drops_what_keras_drops(seed: int, keras: KerasProcess) -> None:
     """Bit for bit where every product is exact: of zeros."""
     x = np.zeros(SHAPE, "f4")
-    theirs = keras.call("noise.drawn", "AlphaDropout", RATE, seed, x, CALLS)
+    theirs = keras.call("random.noise", "AlphaDropout", RATE, seed, x, CALLS)
     layer = KerasAlphaDropout(RATE, seed)
     ours = np.stack([layer(torch.from_numpy(x)).numpy() for _ in range(CALLS)])
     result = exact("alpha dropout", ours, theirs)

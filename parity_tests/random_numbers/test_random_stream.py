@@ -115,21 +115,6 @@ def test_uniform_stays_in_its_range(seed: tuple[int, int], start: int) -> None:
         assert torch.equal(u * 2**23, (u * 2**23).round())
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: random_bits((0, 0), -1), "count is -1"),
-        (lambda: random_bits((0, 0), 1, start=-4), "start -4"),
-        (lambda: uniform((0, 0), (2,), conversion="jit"), "'jit', expected 'op' or 'xla'"),
-    ],
-    ids=["negative-count", "negative-start", "unknown-conversion"],
-)
-def test_stream_refuses_what_it_cannot_give(call, message: str) -> None:
-    """The error names what came."""
-    with pytest.raises(ValueError, match=message):
-        call()
-
-
 @pytest.mark.parametrize("shape", [(), (3, 1)], ids=["one-stream", "three-streams"])
 def test_words_in_tensors_come_in_the_order_of_words_in_arrays(shape: tuple[int, ...]) -> None:
     """Arrays are the CPU's, tensors every other device's; the slice starts inside a block."""

@@ -54,42 +54,37 @@ def needed_packages(path: Path, within: bool = False) -> frozenset[str]:
         within: whether imports within functions count everywhere.
     """
     found: set[str] = set()
-    seen: set[str] = set()
-
-    def visit(file: str) -> None:
-        if file in seen:
-            return
-        seen.add(file)
-        for name in _imports(file, within or Path(file).name.startswith("test_")):
-            parts = name.split(".")
-            if parts[0] in _ROOMS:
-                for end in range(1, len(parts) + 1):
-                    module = "/".join([str(ROOT), *parts[:end]])
-                    visit(f"{module}/__init__.py")
-                    visit(f"{module}.py")
-            elif parts[0] not in sys.stdlib_module_names:
-                found.add(parts[0])
-
-    visit(str(path))
+    waiting = {str(path)}
+    seen = set(waiting)
+    while waiting:
+        file = waiting.pop()
+        packages, own = _imports(file, within or Path(file).name.startswith("test_"))
+        found |= packages
+        waiting |= own - seen
+        seen |= own
     return frozenset(found)
 
 
 @cache
-def _imports(file: str, within: bool) -> tuple[str, ...]:
-    """Names in a file's own import statements that count; none if there is no such file."""
-    try:
-        text = Path(file).read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return ()
-    found: list[str] = []
-    module = ast.parse(text)
+def _imports(file: str, within: bool) -> tuple[Set[str], Set[str]]:
+    """The installed packages, and the files of the checkout, that a file's own imports name."""
+    module = ast.parse(Path(file).read_text(encoding="utf-8"))
+    names: set[str] = set()
     for node in ast.walk(module) if within else module.body:
         if isinstance(node, ast.Import):
-            found += (alias.name for alias in node.names)
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.append(node.module)
-            found += (f"{node.module}.{alias.name}" for alias in node.names)
-    return tuple(found)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    split = {tuple(name.split(".")) for name in names}
+    own = {
+        f"{ROOT}/{'/'.join(parts[:end])}{ending}"
+        for parts in split
+        if parts[0] in _ROOMS
+        for end in range(1, len(parts) + 1)
+        for ending in ("/__init__.py", ".py")
+    }
+    packages = {parts[0] for parts in split} - _ROOMS - sys.stdlib_module_names
+    return packages, set(filter(os.path.isfile, own))
 
 
 def keras_line(recorded: bool) -> str:

@@ -20,6 +20,8 @@ from parity_tests.reference.selection import (
     unasked,
 )
 
+pytest_plugins = ["pytester"]
+
 
 @pytest.mark.parametrize(
     ("file", "needed", "not_needed"),
@@ -31,8 +33,8 @@ from parity_tests.reference.selection import (
         ),
         ("rows/test_data_load.py", {"pandas", "hypothesis", "sklearn"}, {"torch", "rich"}),
         ("program/test_report.py", {"rich", "pandas"}, {"tensorflow", "keras"}),
-        ("traps/test_walkthrough.py", {"nbclient"}, {"tensorflow"}),
-        ("traps/walkthrough.py", {"nbformat"}, {"nbclient"}),
+        ("tutorial/test_walkthrough.py", {"nbclient"}, {"tensorflow"}),
+        ("tutorial/walkthrough.py", {"nbformat"}, {"nbclient"}),
     ],
 )
 def test_needed_packages_follow_imports_through_the_checkout(
@@ -117,25 +119,33 @@ def test_live_keras_that_is_there_has_to_be_asked(
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ("reference.reference = lambda: reference.Reference(None, 'tensorflow', None)",
+        ("from parity_tests.reference import markers\n"
+         "markers.reference = lambda: markers.Reference(None, 'tensorflow', None)",
          "tests that ask it were left out"),
-        ("selection.needs_keras = lambda *_: False\n"
-         "import pytest\n"
-         "def pytest_collection_modifyitems(items):\n"
-         "    items[:] = [i for i in items if 'a_bin_for_each_power' in i.name]",
+        ("from parity_tests.reference import selection\n"
+         "selection.needs_keras = lambda *_: False",
          "no test asked it"),
     ],
     ids=["not-found", "not-recognised"],
 )  # fmt: skip
 def test_a_run_that_loses_its_live_tests_fails(fault: str, said: str, tmp_path: Path) -> None:
-    """The twin: whatever passed, the exit status is 1 and the last lines say why."""
-    (tmp_path / "losing.py").write_text(
-        "from parity_tests.reference import markers as reference, selection\n" + fault + "\n"
+    """The twin: whatever passed, the exit status is 1 and the last lines say why.
+
+    In a folder of two tests, one of which has a fixture of Keras's name.
+    """
+    rules = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (tmp_path / "pyproject.toml").write_text(rules.replace('["parity_tests"]', '["tests"]'))
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_two.py").write_text(
+        "import pytest\n"
+        "def test_alone(): pass\n"
+        "@pytest.fixture\ndef keras(): pass\n"
+        "def test_asking(keras): pass\n"
     )
+    (tmp_path / "losing.py").write_text(fault)
     answer = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "losing", "-p", "no:cacheprovider",
-         *(["parity_tests/forward/test_weights.py"] if "lambda: reference" in fault else [])],
-        cwd=ROOT, capture_output=True, text=True,
+        [sys.executable, "-m", "pytest", "-p", "losing", "-p", "parity_tests.conftest"],
+        cwd=tmp_path, capture_output=True, text=True,
         env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
     )  # fmt: skip
     assert answer.returncode == 1, answer.stdout + answer.stderr
@@ -153,24 +163,20 @@ def test_a_run_that_loses_its_live_tests_fails(fault: str, said: str, tmp_path: 
     ids=["pinned", "other"],
 )  # fmt: skip
 def test_with_other_versions_a_deprecation_is_shown_and_what_is_pinned_is_left_out(
-    others: list[str], outcome: str, header: str, tmp_path: Path
-) -> None:
+    others: list[str], outcome: str, header: str, pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     """With the versions of constraints.txt it is a failure; what was left out is told."""
-    (tmp_path / "versions.py").write_text(
-        f"from parity_tests.versions import pinned\npinned.others = lambda: {others}\n"
-    )
-    (tmp_path / "test_two.py").write_text(
+    monkeypatch.setattr("parity_tests.versions.pinned.others", lambda: others)
+    pytester.makepyfile(
         "import warnings, pytest\n"
         "def test_deprecated(): warnings.warn('old', FutureWarning)\n"
         "@pytest.mark.pinned('digits of one torch')\ndef test_digits(): pass\n"
     )
-    answer = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "versions", "-p", "parity_tests.conftest",
-         "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml"), str(tmp_path)],
-        cwd=tmp_path, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
-    )  # fmt: skip
-    assert header in answer.stdout.splitlines(), answer.stdout + answer.stderr
-    assert outcome in answer.stdout
+    rules = ("-p", "parity_tests.conftest", "-c", str(ROOT / "pyproject.toml"))
+    answer = pytester.runpytest_inprocess(*rules, str(pytester.path))
+    said = answer.outlines
+    assert header in said
+    assert any(outcome in line for line in said)
     left = "1 test not run: digits of one torch (needs the versions of constraints.txt)"
-    assert (left in answer.stdout) == bool(others)
+    assert (left in said) == bool(others)

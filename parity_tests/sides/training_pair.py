@@ -18,14 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from parity_tests.judge.agreement import (
-    StageResult,
-    exact,
-    merged,
-    no_farther,
-    ulp_off,
-    within,
-)
+from parity_tests.judge.agreement import StageResult, exact, merged, no_farther, ulp_off, within
 from parity_tests.judge.bounds import U32, U64, first_adam_step, gradients
 from parity_tests.judge.sigmoid import SIGMOID_ULP
 from parity_tests.reference.keras_process import KerasProcess

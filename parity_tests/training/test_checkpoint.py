@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from parity_tests import ROOT
@@ -285,16 +285,21 @@ def test_a_run_that_was_stopped_is_not_gone_on_with(tmp_path: Path) -> None:
     assert torch.equal(models[0].hidden.weight, models[1].hidden.weight)
 
 
+CUT = "is no whole checkpoint ({reason})"
+DIGEST = "is damaged, or no checkpoint of fit (its digest does not match its content)"
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda c: c[: len(c) * 2 // 3], "is no whole checkpoint"),
-        (lambda c: b"", "is no whole checkpoint"),
-        (lambda c: b"PK\x03\x04 something else entirely", "is no whole checkpoint"),
-        (lambda c: c[:-1] + bytes([c[-1] ^ 1]), "digest does not match"),
-        (lambda c: c.replace(b'\\"epoch\\": [0', b'\\"epoch\\": [1'), "digest does not match"),
+        (lambda c: c[: len(c) * 2 // 3], CUT),
+        (lambda c: b"", CUT),
+        (lambda c: b"PK\x03\x04 something else entirely", CUT),
+        (lambda c: c[:-1] + bytes([c[-1] ^ 1]), DIGEST),
+        (lambda c: c.replace(b'\\"epoch\\": [0', b'\\"epoch\\": [1'), DIGEST),
+        (lambda c: save({"x": torch.zeros(1)}), DIGEST),
     ],
-    ids=["cut-off", "empty", "foreign", "bit-flipped", "edited"],
+    ids=["cut-off", "empty", "foreign", "bit-flipped", "edited", "tensors-alone"],
 )
 def test_a_damaged_checkpoint_is_refused_and_left_as_it_was(
     damage, message: str, tmp_path: Path
@@ -307,46 +312,24 @@ def test_a_damaged_checkpoint_is_refused_and_left_as_it_was(
     path.write_bytes(spoilt)
     model = FraudClassifier(seed=1)
     before = copy.deepcopy(model.state_dict())
-    with pytest.raises(CheckpointError, match=message) as caught:
+    with pytest.raises(CheckpointError) as caught:
         train(path, 2, model=model)
-    assert "run.safetensors" in str(caught.value)
-    assert "\n" not in str(caught.value)
+    told = message.format(reason=" ".join(str(caught.value.__cause__).split()))
+    assert str(caught.value) == f"{path}: {told}; it was left as it is"
     assert path.read_bytes() == spoilt
     assert all(torch.equal(model.state_dict()[name], before[name]) for name in before)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"seed": 2}, "seed was 1, now 2"),
-        ({"batch_size": 32}, "batch_size was 64, now 32"),
-        ({"shuffle": False}, "shuffle was True, now False"),
-        ({"model": FraudClassifier(hidden_units=8, seed=1)}, "the model had other weights"),
-        ({"model": FraudClassifier(seed=9)}, "another dropout seed"),
-        (
-            {"callbacks": [EarlyStopping("loss"), EarlyStopping("auc")]},
-            r"the callbacks were none, now EarlyStopping\('loss',.*\), EarlyStopping\('auc',.*\)$",
-        ),
-    ],
-)
-def test_a_checkpoint_of_another_run_is_refused(
-    options: dict, message: str, tmp_path: Path
-) -> None:
-    """What differs is named."""
-    path = tmp_path / "run.safetensors"
-    train(path, 1)
-    with pytest.raises(CheckpointError, match=message):
-        train(path, 2, **options)
-
-
-def test_early_stopping_on_another_metric_is_another_run(tmp_path: Path) -> None:
-    """The best loss so far would be taken for the best accuracy."""
-    path = tmp_path / "run.safetensors"
-    train(path, 1, callbacks=[EarlyStopping("loss")])
-    for other in (EarlyStopping("accuracy"), EarlyStopping("loss", patience=3)):
-        with pytest.raises(CheckpointError, match=r"the callbacks were EarlyStopping\('loss', min"):
-            train(path, 2, callbacks=[other])
-    assert train(path, 2, callbacks=[EarlyStopping("loss")]).dropout.calls == 8
+def test_a_checkpoint_of_another_format_is_told_by_both(tmp_path: Path) -> None:
+    """Whose digest is right."""
+    path, facts = tmp_path / "old.safetensors", json.dumps({"format": "torch_impl-fit-0"})
+    digest = hashlib.sha256(facts.encode()).hexdigest()
+    path.write_bytes(save({}, {"facts": facts, "sha256": digest}))
+    with pytest.raises(CheckpointError) as error:
+        train(path, 2)
+    assert str(error.value) == (
+        f"{path}: has format 'torch_impl-fit-0'; expected 'torch_impl-fit-2'"
+    )
 
 
 def test_a_checkpoint_of_other_rows_is_refused(tmp_path: Path) -> None:
@@ -359,9 +342,6 @@ def test_a_checkpoint_of_other_rows_is_refused(tmp_path: Path) -> None:
     line = rf"x was float32\[200, 29\] {was}, now float32\[100, 29\] {now};"
     with pytest.raises(CheckpointError, match=line):
         fit(model, x[:100], y[:100], epochs=2, seed=1, batch_size=64, checkpoint=path)
-    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
-    with pytest.raises(CheckpointError, match=r"optimizer was KerasAdam\(4 parameters, lr=0.001"):
-        train(path, 2, model=model, optimizer=sgd)
 
 
 def test_a_callback_that_keeps_nothing_needs_nothing_kept(tmp_path: Path) -> None:
@@ -403,37 +383,6 @@ def test_an_optimizer_is_told_by_each_groups_numbers() -> None:
     )
 
 
-def test_each_kind_of_damage_is_told_word_for_word(tmp_path: Path) -> None:
-    """And the file is left as it is."""
-    path = tmp_path / "run.safetensors"
-    train(path, 1)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(CheckpointError) as error:
-        train(path, 2)
-    reason = " ".join(str(error.value.__cause__).split())
-    assert (
-        str(error.value)
-        == f"{path}: is no whole checkpoint of fit ({reason}); it was left as it is"
-    )
-    other = tmp_path / "other.safetensors"
-    save_file({"x": torch.zeros(1)}, other)
-    with pytest.raises(CheckpointError) as error:
-        train(other, 2)
-    assert str(error.value) == (
-        f"{other}: is damaged, or no checkpoint of fit (its digest does not match its content); "
-        "it was left as it is"
-    )
-    old = tmp_path / "old.safetensors"
-    facts = json.dumps({"format": "torch_impl-fit-0"})
-    save_file({}, old, {"facts": facts, "sha256": hashlib.sha256(facts.encode()).hexdigest()})
-    with pytest.raises(CheckpointError) as error:
-        train(old, 2)
-    assert str(error.value) == (
-        f"{old}: has format 'torch_impl-fit-0'; expected 'torch_impl-fit-2'"
-    )
-
-
 X, Y = rows()
 OTHER_RUNS: dict[str, tuple[dict[str, Any], str]] = {
     "one-number-of-x": ({"x": np.where(X[7, 3] == X, X + 1e-6, X)}, "x was"),
@@ -447,6 +396,7 @@ OTHER_RUNS: dict[str, tuple[dict[str, Any], str]] = {
     "metrics": ({"metrics": False}, "metrics was True, now False"),
     "learning-rate": ({"lr": 0.01}, r"optimizer was .*lr=0\.001.* now .*lr=0\.01"),
     "patience": ({"patience": 5}, "patience=9.*patience=5"),
+    "monitor": ({"monitor": "val_auc"}, r"were EarlyStopping\('val_loss'.*now .*\('val_auc'"),
     "best-weights": ({"restore_best_weights": True}, "restore_best_weights=False.*now.*=True"),
     "dtype": (
         {"dtype": torch.float64},
@@ -458,12 +408,13 @@ OTHER_RUNS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 def a_run(path: Path, epochs: int, **options: Any) -> FraudClassifier:
-    given = {"x": X, "y": Y, "lr": 1e-3, "patience": 9, "restore_best_weights": False}
-    given |= {"dtype": None, "seed": 1, "validation_data": (X, Y)} | options
+    given = {"x": X, "y": Y, "lr": 1e-3, "monitor": "val_loss", "patience": 9}
+    given |= {"restore_best_weights": False, "dtype": None, "seed": 1, "validation_data": (X, Y)}
+    given |= options
     model = FraudClassifier(seed=1, dtype=given.pop("dtype"))
     optimizer = KerasAdam(model.parameters(), lr=given.pop("lr"))
     stopping = EarlyStopping(
-        "val_loss", patience=given.pop("patience"),
+        given.pop("monitor"), patience=given.pop("patience"),
         restore_best_weights=given.pop("restore_best_weights"),
     )  # fmt: skip
     fit(

@@ -9,18 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from parity_tests.training.small_runs import (
-    FEATURES,
-    X,
-    Y,
-)
-from torch_impl import (
-    Callback,
-    FraudClassifier,
-    evaluate,
-    fit,
-    predict,
-)
+from parity_tests.training.small_runs import FEATURES, X, Y
+from torch_impl import Callback, FraudClassifier, evaluate, fit, predict
 from torch_impl.keras.layers.dropout import KerasDropout
 
 

@@ -10,20 +10,8 @@ import torch
 from torch import nn
 
 from parity_tests.judge import bounds
-from parity_tests.training.small_runs import (
-    FEATURES,
-    ROWS,
-    X,
-    Y,
-)
-from torch_impl import (
-    FraudClassifier,
-    KerasNetwork,
-    evaluate,
-    fit,
-    predict,
-    to_keras_weights,
-)
+from parity_tests.training.small_runs import FEATURES, ROWS, X, Y
+from torch_impl import FraudClassifier, KerasNetwork, evaluate, fit, predict, to_keras_weights
 from torch_impl.keras.layers.dropout import KerasDropout
 from torch_impl.keras.layers.network import Layer, Network
 

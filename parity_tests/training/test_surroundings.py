@@ -20,18 +20,8 @@ import torch
 from torch import nn
 
 from parity_tests import ROOT
-from parity_tests.training.small_runs import (
-    FEATURES,
-    X,
-    Y,
-    trained,
-)
-from torch_impl import (
-    Callback,
-    FraudClassifier,
-    fit,
-    oversample,
-)
+from parity_tests.training.small_runs import FEATURES, X, Y, trained
+from torch_impl import Callback, FraudClassifier, fit, oversample
 
 
 @pytest.mark.slow

@@ -42,7 +42,7 @@ TUTORIAL = (
         model.no_prior,
         "with 0 the first batch's loss is {first:.2f} and not {right:.3f}, PR AUC at the end {auc:.2f} and not {auc_right:.2f}",
         "model.py::prior_log_odds",
-        "traps/test_notebook.py::test_prior_bias_shifts_every_logit_by_exactly_itself",
+        "tutorial/test_argument.py::test_prior_bias_shifts_every_logit_by_exactly_itself",
     ),
     Trap(
         "the tutorial's model without prior",
@@ -249,7 +249,7 @@ TUTORIAL = (
         model.keras_sigmoid,
         "Keras's recorded probabilities err by up to {ulp:.2f} ULP: compare logits",
         "model.py::FraudClassifier.predict_proba",
-        "judge/test_bounds.py::test_sigmoid_errs_less_than_its_stated_ulp",
+        "judge/test_sigmoid.py::test_sigmoid_errs_less_than_its_stated_ulp",
     ),
     Trap(
         "TF32",

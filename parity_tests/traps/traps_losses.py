@@ -6,12 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import (
-    binary_cross_entropy_with_logits,
-    cross_entropy,
-    one_hot,
-    softmax,
-)
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot, softmax
 
 from parity_tests.traps.plain_loop import SEED, Lab, Loss, keras_loss
 from parity_tests.traps.traps_family import RELU, network

@@ -9,11 +9,7 @@ from typing import Any
 
 import pytest
 
-from parity_tests.files.hostile import (
-    good_checkpoint,
-    good_saved_model,
-    refused,
-)
+from parity_tests.files.hostile import good_checkpoint, good_saved_model, refused
 from parity_tests.files.tensorflow.bundle_writer import (
     Field,
     decode,
@@ -80,8 +76,6 @@ def test_a_checkpoint_made_here_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("nodes", "sizes", "match"),
     [
-        (put(0, ({"model": 7}, "")), {}, "is node 7; expected .* a node below 7"),
-        (put(0, ({"model": -1}, "")), {}, "is node -1"),
         (put(0, ({}, "")), {}, "holds 0 Sequential or functional"),
         (put(0, ({"a": 1, "b": 7}, ""), ({"layer-0": 2}, "")), {}, "holds 2 Sequential"),
         (put(3, ({"kernel": 4}, "")), {}, "two layers have a weight dense/kernel"),
@@ -101,7 +95,6 @@ def test_a_checkpoint_made_here_is_read(tmp_path: Path) -> None:
         (MODEL, {"dense/bias": (4,)}, r"dense/bias has shape \(4,\); expected \(3,\)"),
         (MODEL, {"dense/kernel": (2, 3, 1)},
          r"has shape \(2, 3, 1\); expected \(inputs, units\): supported"),
-        ([], {}, "has no nodes"),
     ],
 )  # fmt: skip
 def test_an_object_graph_that_is_no_chain_of_dense_layers_is_refused(
@@ -249,23 +242,12 @@ def test_what_is_no_saved_model_is_refused(tmp_path: Path) -> None:
     [
         ('"Dropout"', '"Lambda"', "'drop' is a Lambda; supported: Input, Dense"),
         ('"Dropout"', '"os.system"', "'drop' is a os.system; supported"),
-        ('"rate": 0.25', '"rate": 1.5', "rate 1.5; expected it in"),
         ('"rate": 0.25', '"rate": NaN', "rate nan; expected it in"),
-        ('"rate": 0.25', '"rate": true', "rate True; expected it in"),
         ('"units": 3', '"units": 4', r"hidden/kernel has shape \(5, 3\); expected \(5, 4\)"),
-        ('"units": 3', '"units": -3', "units=-3"),
         ('"units": 3', '"units": "3"', None),
-        ('"activation": "sigmoid"', '"activation": "glu"', "the activation 'glu'; supported"),
-        ('"activation": "sigmoid"', '"activation": ["sigmoid"]', "has the activation"),
         ('"use_bias": false', '"use_bias": true', "has no variable score/bias"),
-        ('"batch_input_shape": {', '"batch_input_shape": 5, "x": {', "input has shape 5"),
-        ('[["drop", 0, 0, {}]]', '[["hidden", 0, 0, {}]]', "'again' has not one input of its own"),
         ('[["drop", 0, 0, {}]]', '[["again", 0, 0, {}]]', "'score' has not one input of its own"),
-        ('[["score", 0, 0]]', '[["again", 0, 0]]', "do not run from the input to one"),
         ('"name": "again"', '"name": "hidden"', None),
-        ('"class_name": "Functional"', '"class_name": "MyModel"', "is a 'MyModel'; expected"),
-        ('"layers": [', '"layers": 7, "x": [', "expected Sequential or Functional, with its"),
-        ('"layers": [', '"layers": [7, ', "a layer is 7; expected an object"),
         ("{", "[" * 100_000, "is no JSON"),
         ("{", '{"x": ' + "9" * 5000 + ", ", "is no JSON"),
         ("{", "7 {", "is no JSON"),

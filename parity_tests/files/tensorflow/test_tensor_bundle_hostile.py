@@ -9,12 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parity_tests.files.hostile import (
-    data_of,
-    good_checkpoint,
-    index_of,
-    refused,
-)
+from parity_tests.files.hostile import data_of, good_checkpoint, index_of, refused
 from parity_tests.files.tensorflow.bundle_writer import (
     MAGIC,
     decode,

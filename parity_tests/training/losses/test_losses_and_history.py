@@ -10,18 +10,8 @@ import torch
 from torch import nn
 
 from parity_tests.judge import bounds
-from parity_tests.training.small_runs import (
-    FEATURES,
-    X,
-    Y,
-    trained,
-)
-from torch_impl import (
-    FraudClassifier,
-    KerasAdam,
-    evaluate,
-    fit,
-)
+from parity_tests.training.small_runs import FEATURES, X, Y, trained
+from torch_impl import FraudClassifier, KerasAdam, evaluate, fit
 
 
 @pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "eager"])

@@ -9,18 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from parity_tests.training.small_runs import (
-    FEATURES,
-    X,
-    Y,
-    trained,
-)
-from torch_impl import (
-    Callback,
-    FraudClassifier,
-    KerasAdam,
-    fit,
-)
+from parity_tests.training.small_runs import FEATURES, X, Y, trained
+from torch_impl import Callback, FraudClassifier, KerasAdam, fit
 
 
 class Recorder(Callback):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -146,42 +144,6 @@ def test_keras_ends_every_course_as_written_down(keras: KerasProcess) -> None:
     for course in COURSES:
         arguments, expected = asked(course)
         assert keras.call("training.early_stopping", **arguments) == expected, course
-
-
-def test_a_key_that_is_not_there_is_named_beside_those_that_are() -> None:
-    """Once for each epoch, and the run goes on."""
-    stopping = EarlyStopping("val_loss")
-    with pytest.warns(UserWarning, match="early stopping") as caught:
-        stopping.on_epoch_end(0, {"loss": 1.0, "auc": 0.5}, nn.Linear(1, 1))
-    assert [str(w.message) for w in caught] == [
-        "early stopping on 'val_loss', which is not there; there are loss, auc"
-    ]
-    assert not stopping.stop_training
-
-
-@pytest.mark.parametrize("value", [0.5, math.nan])
-def test_its_state_is_plain_json_and_comes_back(value: float) -> None:
-    """With a best of NaN too, which JSON lacks."""
-    model = nn.Linear(1, 1)
-    before, after = EarlyStopping(patience=5), EarlyStopping(patience=5)
-    for epoch in range(3):
-        before.on_epoch_end(epoch, {"val_loss": value}, model)
-    after.load_state_dict(json.loads(json.dumps(before.state_dict(), allow_nan=False)))
-    assert repr(vars(after)) == repr(vars(before))
-    assert before.best is not None
-    assert math.isnan(before.best) == math.isnan(value)
-
-
-def test_a_new_run_starts_from_nothing() -> None:
-    """The best epoch of an earlier run is forgotten."""
-    stopping, model = EarlyStopping(restore_best_weights=True), nn.Linear(1, 1)
-    fresh = repr(vars(stopping))
-    for epoch, value in enumerate([2.0, 1.0, 3.0]):
-        stopping.on_epoch_end(epoch, {"val_loss": value}, model)
-    assert (stopping.best, stopping.best_epoch, stopping.stopped_epoch) == (1.0, 1, 2)
-    stopping.on_train_begin(model)
-    assert repr(vars(stopping)) == fresh
-    assert (stopping.wait, stopping.best_epoch, stopping.stopped_epoch) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("before", [[], [FeatureTransform([0.0], [1.0])]], ids=["", "transform"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable
@@ -258,71 +257,6 @@ def test_a_resumed_run_goes_on_with_the_same_rates_and_stops_where_it_would(tmp_
     assert rates[0] == float(np.float32(1e-3))
     assert all(b < a for a, b in zip(rates[1::2], rates[3::2], strict=False))
     assert straight["history"].epoch == [*range(6)]
-
-
-@pytest.mark.parametrize("value", [0.5, math.nan])
-def test_its_state_is_plain_json_and_comes_back(value: float) -> None:
-    """With a best of NaN too, which JSON lacks."""
-    optimizer, model = KerasAdam(nn.Linear(1, 1).parameters()), nn.Linear(1, 1)
-    before, after = (
-        ReduceLROnPlateau(optimizer, patience=2, cooldown=5, mode="min") for _ in range(2)
-    )
-    for epoch in range(4):
-        before.on_epoch_end(epoch, {"val_loss": value}, model)
-    assert (before.wait, before.cooldown_counter) == (0, 4)
-    after.load_state_dict(json.loads(json.dumps(before.state_dict(), allow_nan=False)))
-    assert repr(vars(after)) == repr(vars(before))
-
-
-def test_a_new_run_starts_from_nothing() -> None:
-    """But for the rate."""
-    optimizer, model = KerasAdam(nn.Linear(1, 1).parameters()), nn.Linear(1, 1)
-    reducing = ReduceLROnPlateau(optimizer, patience=2, cooldown=5)
-    fresh = reducing.state_dict()
-    for epoch in range(4):
-        reducing.on_epoch_end(epoch, {"val_loss": 1.0}, model)
-    assert reducing.state_dict() == {**fresh, "best": 1.0, "cooldown_counter": 4}
-    reducing.on_train_begin(model)
-    assert reducing.state_dict() == fresh
-    assert optimizer.param_groups[0]["lr"] == 0.00010000000474974513
-
-
-def test_a_checkpoint_tells_them_by_how_they_judge() -> None:
-    """Every option, and of a schedule its name."""
-    optimizer = KerasAdam(nn.Linear(1, 1).parameters())
-    assert ReduceLROnPlateau(optimizer, "auc", 0.5, 3, min_delta=-0.25, cooldown=2).kind == (
-        "ReduceLROnPlateau('auc', min_delta=0.25, mode='max', factor=0.5, patience=3, "
-        "cooldown=2, min_lr=0.0)"
-    )
-    assert LearningRateScheduler(told, optimizer).kind == "LearningRateScheduler(told)"
-
-
-def test_a_key_that_is_not_there_is_named_beside_those_that_are() -> None:
-    """The rate, which is logged, among them."""
-    reducing = ReduceLROnPlateau(KerasAdam(nn.Linear(1, 1).parameters()))
-    with pytest.warns(UserWarning, match="reducing") as caught:
-        reducing.on_epoch_end(0, {"loss": 1.0}, nn.Linear(1, 1))
-    assert [str(w.message) for w in caught] == [
-        "reducing the learning rate on 'val_loss', which is not there; "
-        "there are loss, learning_rate"
-    ]
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"factor": 1.0}, "ReduceLROnPlateau: factor=1.0; expected it to be below 1"),
-        ({"mode": "down"}, "ReduceLROnPlateau: mode='down'; expected 'auto', 'min' or 'max'"),
-        ({"monitor": "tp"}, "ReduceLROnPlateau: monitor='tp' has no direction of its own"),
-        ({"patience": -1}, "ReduceLROnPlateau: patience=-1; expected a whole number from 0"),
-        ({"cooldown": 0.5}, "ReduceLROnPlateau: cooldown=0.5; expected a whole number from 0"),
-    ],
-    ids=["factor", "mode", "monitor", "patience", "cooldown"],
-)
-def test_options_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
-    """In one line."""
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
-        ReduceLROnPlateau(KerasAdam(nn.Linear(1, 1).parameters()), **options)
 
 
 @pytest.mark.parametrize("given", [None, 1, torch.tensor(0.5)])

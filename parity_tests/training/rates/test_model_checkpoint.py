@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from pathlib import Path
@@ -150,52 +149,12 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["x.keras"]
 
 
-def test_a_key_that_is_not_there_is_named_and_the_model_is_written(tmp_path: Path) -> None:
-    """As Keras does, in each epoch."""
-    saving = ModelCheckpoint(tmp_path / "{epoch}.safetensors", save_best_only=True)
-    with pytest.warns(UserWarning, match="saving") as caught:
-        saving.on_epoch_end(0, {"loss": 1.0, "auc": 0.5}, nn.Linear(1, 1))
-    assert [str(w.message) for w in caught] == [
-        "saving the best model by 'val_loss', which is not there; there are loss, auc"
-    ]
-    assert (tmp_path / "1.safetensors").exists()
-
-
 @pytest.mark.parametrize(("path", "key"), [("{val_auc}.h5", "'val_auc'"), ("{}.h5", "Repl")])
 def test_a_path_that_asks_for_what_is_not_there_is_refused(path: str, key: str) -> None:
     """With what there is."""
     message = re.escape(f"ModelCheckpoint: filepath='{path}' asks for {key}")
     with pytest.raises(ValueError, match=rf"^{message}.*; there are loss, epoch$"):
         ModelCheckpoint(path).on_epoch_end(0, {"loss": 1.0}, nn.Linear(1, 1))
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"filepath": "model.pt"},
-         "ModelCheckpoint: filepath='model.pt'; expected it to end in one of .safetensors, "),
-        ({"filepath": "x.keras", "monitor": "tp"}, "ModelCheckpoint: monitor='tp' has no dir"),
-        ({"filepath": "x.keras", "mode": "up"}, "ModelCheckpoint: mode='up'; expected 'auto',"),
-    ],
-    ids=["ending", "monitor", "mode"],
-)  # fmt: skip
-def test_options_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
-    """In one line."""
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
-        ModelCheckpoint(**options)
-
-
-@pytest.mark.parametrize("value", [None, 0.5, NAN])
-def test_its_state_is_plain_json_and_comes_back(value: float | None) -> None:
-    """The best so far."""
-    before, after = (ModelCheckpoint("x.keras", initial_value_threshold=9.0) for _ in range(2))
-    before.best = value
-    after.load_state_dict(json.loads(json.dumps(before.state_dict(), allow_nan=False)))
-    assert repr(after.best) == repr(value)
-    assert before.kind == (
-        "ModelCheckpoint('val_loss', min_delta=0.0, mode='min', save_best_only=False, "
-        "initial_value_threshold=9.0)"
-    )
 
 
 def test_a_resumed_run_writes_what_a_whole_one_writes(tmp_path: Path) -> None:

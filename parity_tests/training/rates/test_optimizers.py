@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from parity_tests.judge.agreement import exact, no_farther, ulp_off
@@ -156,9 +156,14 @@ def variables(parameters: dict[str, nn.Parameter], optimizer: KerasOptimizer) ->
 def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: Iterable[int]) -> None:
     for number in steps:
         x, y = (torch.from_numpy(part[number % BATCHES]).double() for part in (X, Y))
-        optimizer.zero_grad()
-        binary_cross_entropy_with_logits(model(x), y).backward()
-        optimizer.step()
+
+        def closure(x: Tensor = x, y: Tensor = y) -> Tensor:
+            optimizer.zero_grad()
+            loss = binary_cross_entropy_with_logits(model(x), y)
+            loss.backward()
+            return loss
+
+        assert optimizer.step(closure) > 0
 
 
 def step(

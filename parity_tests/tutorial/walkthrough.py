@@ -1,4 +1,4 @@
-"""Runs `walkthrough.ipynb` anew: `python -m parity_tests.traps.walkthrough` writes its outputs."""
+"""Runs the notebook anew: `python -m parity_tests.tutorial.walkthrough` writes its outputs."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from itertools import groupby
 import pytest
 
 from parity_tests.reference.markers import EPOCH_LOSS, RANDOM_STREAM
-from parity_tests.traps import walkthrough
+from parity_tests.tutorial import walkthrough
 
 
 @pytest.mark.keras
