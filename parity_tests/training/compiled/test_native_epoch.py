@@ -13,7 +13,8 @@ from torch import nn
 
 from parity_tests.training.compiled.epoch_case import needs_compiler
 from torch_impl import FraudClassifier, KerasAdam, KerasDropout, fit
-from torch_impl.training.native import NativeEpoch, _processor
+from torch_impl.base.compiled import _processor
+from torch_impl.training.native import NativeEpoch
 
 pytestmark = needs_compiler
 

@@ -127,7 +127,7 @@ def test_a_step_of_any_width_lies_within_its_bound(
     size: tuple[int, int, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of rows of 1 to 40 features: whatever their number leaves over when it is divided."""
-    monkeypatch.setattr(native, "_build", build_any)
+    monkeypatch.setattr(native, "library", build_any)
     features, hidden, real = size
     case = Case(features, hidden, rows=7, weighted=True)
     start, (x, y, weight) = case.start(), case.data()
@@ -167,7 +167,7 @@ def test_a_unit_is_kept_where_its_draw_is_not_below_the_rate(
     rate: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rate as float32 holds it. Row i has feature i alone: a gradient tells of its units."""
-    monkeypatch.setattr(native, "_build", build_any)
+    monkeypatch.setattr(native, "library", build_any)
     case = Case(40, 8, rows=40, dropout=rate)
     start = case.start()
     start["weights"] = {name: np.abs(a) + np.float32(1) for name, a in start["weights"].items()}
