@@ -56,6 +56,9 @@ _PHILOX_H = "torch_impl/base/philox.h"
 _LAYERS = "torch_impl/keras/layers/kinds.py"
 _MODULES = "torch_impl/keras_files/modules.py"
 _RANDOM = "torch_impl/keras/random.py"
+_ORDER = "torch_impl/keras/order.py"
+_SHUFFLE = "torch_impl/keras/shuffle.cpp"
+_MEMORY = "torch_impl/base/memory.py"
 _SAMPLING = "torch_impl/training/sampling.py"
 _TRAINING = "torch_impl/training/fit.py"
 _EPOCHS = "torch_impl/training/epochs.py"
@@ -111,6 +114,8 @@ _FIRST = {
     _MODEL: ["test_model.py", _DRAWS, _PASSES, _STEPS],
     _WEIGHTS: ["test_weights.py", _DRAWS],
     _RANDOM: ["test_random_stream.py", _DRAWS],
+    _ORDER: ["test_order.py"],
+    _SHUFFLE: ["test_order.py"],
     _SAMPLING: [_DRAWS],
     _CPP: [_COMPILED, _RUNS],
     _NETWORK_H: [_COMPILED, _RUNS],
@@ -203,8 +208,16 @@ FAULTS = (
     Change("last batch dropped", _EPOCHS, "for start in range(0, len(rows), batch_size):\n            batch", "for start in range(0, len(rows) - batch_size + 1, batch_size):\n            batch"),
     Change("last batch over-weighted in the epoch's loss", _EPOCHS, "loss.detach().double() * len(y)", "loss.detach().double() * batch_size"),
     Change("rows shuffled anew in each epoch", _TRAINING, "            logs = epoch_engine.train(\n", "            anew = torch.randperm(len(rows)) if shuffle and epoch else slice(None)\n            rows, labels = rows[anew], labels[anew]\n            logs = epoch_engine.train(\n"),
-    Change("labels not shuffled with their rows", _TRAINING, "rows, labels = rows[order], labels[order]", "rows = rows[order]"),
-    Change("weights not shuffled with their rows", _TRAINING, "weights = None if weights is None else weights[order]", "weights = weights"),
+    Change("C++: a word of the order is taken of too few rows", _SHUFFLE, "uint64_t(n - first - i)", "uint64_t(n - 1 - first - i)"),
+    Change("C++: each part of the order draws the first one's words", _SHUFFLE, "uint64_t(first) / 4, key", "uint64_t(0), key"),
+    Change("C++: the order's last part is not shuffled", _SHUFFLE, "first < n - 1; first", "first < n - DRAWN; first"),
+    Change("C++: the order's counter is its key", _SHUFFLE, "uint64_t(first) / 4, key, upper", "uint64_t(first) / 4, key, key"),
+    Change("C++: a row's last byte is left where it was", _SHUFFLE, "rows + order[i] * bytes, bytes)", "rows + order[i] * bytes, bytes - (bytes > 4))"),
+    Change("rows taken as they lie, whatever their steps", _MEMORY, "        and tensor.is_contiguous()\n", "", ("test_order.py",)),
+    Change("negated numbers taken with the sign in memory", _MEMORY, " or tensor.is_conj() or tensor.is_neg())", ")", ("test_order.py",)),
+    Change("few rows are ordered by compiling", _ORDER, "if n >= _MANY else None", "if n >= 0 else None"),
+    Change("labels not shuffled with their rows", _TRAINING, "rows, labels = take_rows(rows, order), take_rows(labels, order)", "rows = take_rows(rows, order)"),
+    Change("weights not shuffled with their rows", _TRAINING, "weights = None if weights is None else take_rows(weights, order)", "weights = weights"),
     Change("gradients added up over steps", _EPOCHS, "                parameter.grad = None  #", "                pass  #"),
     Change("class weight in the metrics", _EPOCHS, "                totals.update(outputs, y)\n        return _logs(loss_sum, len(rows), totals, labels.dtype)\n\n    def", "                totals.update(outputs if weights is None else outputs * weights[batch], y)\n        return _logs(loss_sum, len(rows), totals, labels.dtype)\n\n    def"),
     Change("eager epoch reports the unweighted loss", _EPOCHS, "loss_sum += loss.detach().double() * len(y)", "loss_sum += losses.detach().double().sum()"),
@@ -270,7 +283,7 @@ FAULTS = (
     Change("class weights cut off to whole numbers", _LOSSES, 'weights[labels == whole("class_weight: class", label, 0, last)] = weight', 'weights[labels == whole("class_weight: class", label, 0, last)] = int(weight)'),
     Change("a loss over no more than a thousand rows", _EPOCHS, 'logs = {"loss": float(loss_sum) / max(rows, 1)}', 'logs = {"loss": float(loss_sum) / max(min(rows, 1000), 1)}'),
     Change("a run with a seed draws from torch's generator all the same", _TRAINING, "    order_seed = seed\n", "    order_seed = seed\n    torch.randint(2**32, ())\n"),
-    Change("the rows trained on are changed in place", _TRAINING, "rows, labels = rows[order], labels[order]", "rows[:], labels[:] = rows[order], labels[order]"),
+    Change("the rows trained on are changed in place", _TRAINING, "rows, labels = take_rows(rows, order), take_rows(labels, order)", "rows[:], labels[:] = rows[order], labels[order]"),
     Change("Adam moves parameters that have no gradient", _OPTIMIZER, 'parameters = [p for p in group["params"] if p.grad is not None]', 'parameters = [p for p in group["params"] if p.grad is not None or self.state.get(p)]\n                for p in parameters:\n                    p.grad = torch.zeros_like(p) if p.grad is None else p.grad'),
     Change("Adam's moments start at the first gradient", _ADAM, "change = torch._foreach_sub(g, m)", 'if kinds[0][0] == 1:\n            torch._foreach_add_(m, g)\n        change = torch._foreach_sub(g, m)'),
     Change("beta as float64 holds it in Adam's corrections", _ADAM, 'betas = torch.tensor(group["betas"], dtype=torch.float32).to(dtype)', 'betas = torch.tensor(group["betas"], dtype=dtype)'),

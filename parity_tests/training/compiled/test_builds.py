@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from parity_tests.training.compiled.epoch_case import needs_compiler
+from parity_tests.sides.compiler import needs_compiler
 from torch_impl.base import compiled
 from torch_impl.training import native
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from parity_tests.training.compiled.epoch_case import needs_compiler
+from parity_tests.sides.compiler import needs_compiler
 from torch_impl import FraudClassifier, KerasAdam, KerasDropout, fit
 from torch_impl.base.compiled import _processor
 from torch_impl.training.native import NativeEpoch

@@ -14,6 +14,7 @@ from torch import nn
 from parity_tests.judge.agreement import no_farther, ulp_off, within
 from parity_tests.judge.bounds import U32, U64, first_adam_step, gamma, gradients
 from parity_tests.judge.sigmoid import SIGMOID_ULP, TINY, float64_sigmoid
+from parity_tests.sides.compiler import needs_compiler
 from parity_tests.training.compiled.all_widths import SIZES, build_any
 from parity_tests.training.compiled.epoch_case import (
     B1,
@@ -23,7 +24,6 @@ from parity_tests.training.compiled.epoch_case import (
     NAMES,
     Case,
     State,
-    needs_compiler,
 )
 from torch_impl import Callback, FraudClassifier, History, KerasAdam, KerasDropout, fit
 from torch_impl.keras.random import dropout_masks, uniform
