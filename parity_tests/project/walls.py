@@ -37,7 +37,7 @@ ALLOWED = {
 
 FLOORS: dict[str, Sequence[str]] = {
     "torch_impl": (
-        "__init__", "__main__", "proof", "initializers", "layers", "losses", "schedules",
+        "__init__", "__main__", "scoring", "proof", "initializers", "layers", "losses", "schedules",
         "keras_files", "keras_files.tensorflow", "keras_files.hdf5",
         "keras_files.config", "keras_files.ledger", "keras_files.contents",
         "training", "keras_network", "model", "features", "keras", "base",

@@ -11,14 +11,15 @@ __all__ = ["plain_numbers"]
 
 
 def plain_numbers(*tensors: Tensor) -> bool:
-    """Whether tensors are numbers in the CPU's memory, in order, and nobody follows them.
+    """Whether tensors are numbers in the CPU's memory, and nobody follows them.
 
     Whoever does would see nothing of what compiled code computes: a compiler, an exporter or a
     tracer, a gradient in either direction, a transform such as `torch.vmap`, a subclass, a mode.
     """
     # First, and alone: a compiler or a tracer would take what else is asked for as a condition.
-    tracing = torch._C._get_tracing_state() is not None
-    if torch.compiler.is_compiling() or torch.compiler.is_exporting() or tracing:
+    if torch.compiler.is_compiling():
+        return False
+    if torch._C._get_tracing_state() is not None:
         return False
     watched = has_torch_function(tensors) or torch._C._len_torch_dispatch_stack() > 0
     return not watched and all(map(_is_plain, tensors))
@@ -30,7 +31,6 @@ def _is_plain(tensor: Tensor) -> bool:
         and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
         and tensor.device.type == "cpu"
         and tensor.layout == torch.strided
-        and tensor.is_contiguous()
         and not (tensor.requires_grad or tensor.is_conj() or tensor.is_neg())
         and forward_ad.unpack_dual(tensor).tangent is None  # type: ignore[no-untyped-call]
     )

@@ -25,9 +25,10 @@ struct alignas(64) Weights {
 };
 static_assert(sizeof(Weights) >= WEIGHTS * sizeof(Real));
 
-// exp(x) for x <= 0 to about 1 ULP (Cephes's expf), in a form that compilers vectorise.
+// exp(x) for x <= 0 to about 1 ULP (Cephes's expf), in a form that compilers vectorise. Where it is
+// less than half of the smallest normal number it is 0.
 inline float exp_negative(float x) {
-    x = most(x, -87.0f);
+    x = most(x, -88.0f);
     const float n = __builtin_floorf(x * 1.44269504f + 0.5f);
     const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
     float q = 1.9875691500e-4f;

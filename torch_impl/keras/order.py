@@ -53,8 +53,8 @@ def take_rows(table: Tensor, order: Tensor) -> Tensor:
         table: (N, …).
         order: int64 (n,), each of 0 to N - 1.
     """
-    plain = plain_numbers(table, order) and len(order) >= _MANY
-    built = library(_SOURCE, _SLOWER) if plain else None
+    plain = plain_numbers(table, order) and table.is_contiguous() and order.is_contiguous()
+    built = library(_SOURCE, _SLOWER) if plain and len(order) >= _MANY else None
     if built is None:
         return table[order]
     taken = table.new_empty(len(order), *table.shape[1:])

@@ -23,12 +23,16 @@ __all__ = ["REALS", "altered", "is_plain", "packed", "parameters_of", "sizes", "
 REALS = {torch.float32: ("float", ctypes.c_float), torch.float64: ("double", ctypes.c_double)}
 """What the source may be built for: C++'s name, and its type."""
 
+_MOST_WEIGHTS = 2**14
+"""More than these, four times over, might not find room on a thread's stack."""
+
 
 def is_plain(model: nn.Module, dtype: torch.dtype) -> TypeGuard[FraudClassifier]:
     """Whether a module is the network of `network.h`, in this dtype and on the CPU."""
     return (
         type(model) is FraudClassifier
         and model.hidden_units % 8 == 0  # whole vectors
+        and model.in_features * model.hidden_units <= _MOST_WEIGHTS
         and dtype in REALS
         and (type(model.activation), type(model.hidden)) == (nn.ReLU, nn.Linear)
         and type(model.output) is nn.Linear

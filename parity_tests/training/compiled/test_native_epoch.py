@@ -60,6 +60,7 @@ OTHER: dict[str, Callable[[], NativeEpoch | None]] = {
     "all-dropped": lambda: created(dropout=1.0),
     "odd-width": lambda: created(hidden_units=9),
     "four-units": lambda: created(hidden_units=4),
+    "more-weights-than-a-stack-holds": lambda: created(hidden_units=4096),
     "no-seed": lambda: created(seed=None),
     "rows-elsewhere": lambda: created(rows=torch.from_numpy(X).to("meta")),
     "rows-of-another-width": lambda: created(rows=torch.from_numpy(X[:, :4])),
