@@ -15,9 +15,16 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from torch_impl.base.arrays import as_tensor
+from torch_impl.base.memory import plain_numbers
+from torch_impl.base.scaling import Scaling, scale_rows
 from torch_impl.base.scripting import Unscriptable
 
 __all__ = ["FeatureTransform"]
+
+_MANY = 2**20
+"""Fewer numbers (8 MB) stay in a cache while torch's operations go over them one by one, which is
+over before a compiler has begun."""
 
 
 class _FittedScaler(Protocol):
@@ -91,6 +98,11 @@ class FeatureTransform(Unscriptable, nn.Module):
         self.clip = float(clip)
         self.log_column = None if log_column is None else log_column % columns
         self.log_offset = float(log_offset)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the features."""
+        return self._out.dtype
 
     def get_extra_state(self) -> Tensor:
         """Clip, column of the logarithm (NaN for none) and offset, for the `state_dict`."""
@@ -178,24 +190,45 @@ class FeatureTransform(Unscriptable, nn.Module):
             ValueError: the rows have another width.
         """
         if not isinstance(rows, Tensor):
-            rows = _as_float64(rows).to(self.mean.device)
+            rows = as_tensor(rows, self.mean)
         if rows.ndim < 1 or rows.shape[-1] != len(self.mean):
             raise ValueError(
                 f"FeatureTransform: rows came as {tuple(rows.shape)}; "
                 f"expected (N, {len(self.mean)})"
             )
+        if self._is_plain(rows) and rows.numel() >= _MANY:
+            features = scale_rows(rows, self.scaling(), self.logarithms, self.dtype)
+            if features is not None:
+                return features
         table = (self._log(rows.to(torch.float64)) - self.mean) / self.scale
-        return table.clamp(-self.clip, self.clip).to(self._out.dtype)
+        return table.clamp(-self.clip, self.clip).to(self.dtype)
+
+    def _is_plain(self, rows: Tensor) -> bool:
+        """Whether compiled code may read rows and statistics, where they lie."""
+        return (
+            plain_numbers(rows, self.mean, self.scale)
+            and rows.ndim == 2
+            and rows.dtype == torch.float64
+            and rows.is_contiguous()
+        )
+
+    def scaling(self) -> Scaling:
+        """What compiled code takes of it."""
+        return Scaling(self.mean, self.scale, self.clip, self.log_column)
+
+    def logarithms(self, table: Tensor) -> Tensor | None:
+        """(…, 1) of raw rows (…, F): log(x + offset) of the column that it is taken of."""
+        if self.log_column is None:
+            return None
+        column = table[..., self.log_column : self.log_column + 1]
+        return torch.log(column + self.log_offset)
 
     def _log(self, table: Tensor) -> Tensor:
-        if self.log_column is None:
+        logarithms = self.logarithms(table)
+        if self.log_column is None or logarithms is None:
             return table
-        before, column, after = (
-            table[..., : self.log_column],
-            table[..., self.log_column : self.log_column + 1],
-            table[..., self.log_column + 1 :],
-        )
-        return torch.cat([before, torch.log(column + self.log_offset), after], dim=-1)
+        before, after = table[..., : self.log_column], table[..., self.log_column + 1 :]
+        return torch.cat([before, logarithms, after], dim=-1)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FeatureTransform:
         statistics = {"mean": self.mean, "scale": self.scale}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,9 @@ from parity_tests.judge import bounds
 from parity_tests.judge.agreement import StageResult, within
 from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.report.stages import WEIGHT_SETS, Comparison
+from parity_tests.sides.compiler import each_way
 from parity_tests.sides.torch_side import classifier, forward_stages
+from torch_impl.scoring import probabilities
 
 STAGES = ("hidden pre-activations", "hidden activations", "logits", "probabilities")
 
@@ -72,6 +76,18 @@ def test_forward_stage_agrees(
 def test_raw_rows_to_probabilities_agree(comparison: Comparison) -> None:
     """Each side's own transform and model, the bound carried through both."""
     assert_agree(comparison.end_to_end())
+
+
+@each_way
+def test_raw_rows_to_probabilities_agree_in_one_pass(way: Any, comparison: Comparison) -> None:
+    """Keras's and scikit-learn's beside those of `torch_impl.scoring`."""
+    weights, test = comparison.weights["trained weights"], comparison.prepared.test
+    features = bounds.standardised(test.raw, comparison.prepared.train.raw)
+    expected = bounds.forward(features, weights)["probabilities"]
+    with way():
+        ours = probabilities(comparison.transform, classifier(weights), test.raw).numpy()
+    theirs = comparison.keras_on_test["probabilities"]
+    assert_agree([within("one pass", "proven", ours, theirs, *expected)])
 
 
 def test_trained_weights_are_trained(comparison: Comparison) -> None:

@@ -45,7 +45,7 @@ FLOORS: dict[str, Sequence[str]] = {
         "initializers", "layers", "losses", "schedules",
         "keras_files", "keras_files.tensorflow", "keras_files.hdf5",
         "keras_files.config", "keras_files.ledger", "keras_files.contents",
-        "pages", "pipeline", "training",
+        "pages", "pipeline", "scoring", "training",
         "keras_network", "model", "features", "keras", "base",
     ),
     "parity_tests": (

@@ -285,7 +285,7 @@ def test_a_run_that_was_stopped_is_not_gone_on_with(tmp_path: Path) -> None:
     assert torch.equal(models[0].hidden.weight, models[1].hidden.weight)
 
 
-CUT = "is no whole checkpoint ({reason})"
+CUT = "is no whole checkpoint of fit ({reason})"
 DIGEST = "is damaged, or no checkpoint of fit (its digest does not match its content)"
 
 

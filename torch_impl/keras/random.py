@@ -27,6 +27,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from torch_impl.keras.order import compiled_shuffle
+
 __all__ = [
     "call_seed",
     "dropout_mask",
@@ -352,12 +354,16 @@ def shuffle_permutation(seed: int, n: int) -> Tensor:
     # seed 0, but the pair (0, 0) means "unseeded" there and is stepped around.
     key = seed % (2**31 - 1)
     op_seed = 0 if key else 2**31 - 1
+    stream = _halves(key), _halves(op_seed)
+    compiled = compiled_shuffle(n, *stream)
+    if compiled is not None:
+        return compiled
     # Fisher-Yates: place i gets one of the n - i rows not yet placed. Swaps depend on each
     # other, so they run in a plain loop, over an array of bytes to spare memory.
     order = array("q", range(n))
     for first in range(0, n - 1, _SWAPS):
         places = torch.arange(first, min(first + _SWAPS, n - 1))
-        words = _stream(_halves(key), _halves(op_seed), len(places), first)
+        words = _stream(*stream, len(places), first)
         for i, partner in enumerate((places + words % (n - places)).tolist(), first):
             order[i], order[partner] = order[partner], order[i]
     return torch.tensor(order, dtype=torch.int64)

@@ -18,6 +18,7 @@ from torch_impl.base.arrays import as_tensor
 from torch_impl.base.modes import inference, own_modes
 from torch_impl.keras.callbacks.watching import Callback
 from torch_impl.keras.optimizers.adam import KerasAdam
+from torch_impl.keras.order import take_rows
 from torch_impl.keras.random import shuffle_permutation
 from torch_impl.training.checkpoint import Checkpoint, digest, optimizer_text
 from torch_impl.training.epochs import Eager, Native, measure
@@ -176,8 +177,8 @@ def fit(
         if shuffle:
             order = shuffle_permutation(order_seed, len(rows)).to(rows.device)
             # One shuffled copy: Keras takes the same permutation in every epoch.
-            rows, labels = rows[order], labels[order]
-            weights = None if weights is None else weights[order]
+            rows, labels = take_rows(rows, order), take_rows(labels, order)
+            weights = None if weights is None else take_rows(weights, order)
         rows = rows.contiguous()
         opened.enter_context(own_modes(model))
         opened.enter_context(_few_threads(model))

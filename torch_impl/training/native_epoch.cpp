@@ -1,32 +1,17 @@
 // A whole epoch of the network's training on the CPU: forward, backward and Keras's Adam for
 // every batch, with the dropout masks of TensorFlow's random stream made as they are needed.
 //
-// Compiled at first use with -DFEATURES= and -DHIDDEN= so that every loop has a fixed length, and
-// with -DREAL=float or double, which is what weights and rows are of and what all is computed in.
-// Eight hidden units share a vector (a GCC and Clang extension), and a tile of rows goes forward
-// and back while it is in the first-level cache.
+// Compiled at first use for the sizes and the dtype that network.h names. A tile of rows goes
+// forward and back while it is in the first-level cache.
 
-#include <algorithm>
-#include <cmath>
 #include <cstdint>
-#include <cstring>
+
+#include "network.h"
+#include "philox.h"
 
 namespace {
 
-constexpr int F = FEATURES, H = HIDDEN, TILE = 64, BUCKETS = 199;
-constexpr int WEIGHTS = F * H + H + H + 1;
-constexpr int LANES = H / 8;
-static_assert(H % 8 == 0, "the hidden layer is computed in groups of eight units");
-typedef REAL Real;
-typedef Real Lane __attribute__((vector_size(8 * sizeof(Real))));
-
-// Weights, their gradient or an Adam moment: `kernel, bias, kernel, bias`, Keras's layout.
-struct alignas(64) Weights {
-    Lane kernel1[F][LANES], bias1[LANES], kernel2[LANES];
-    Real bias2;
-    Real *flat() { return reinterpret_cast<Real *>(this); }
-};
-static_assert(sizeof(Weights) >= WEIGHTS * sizeof(Real));
+constexpr int BUCKETS = 199;
 
 // What a pass adds up. Counts are at probability > 0.5; a bucket holds the rows, by label,
 // between two of the 200 thresholds of `keras.metrics.AUC`.
@@ -44,46 +29,14 @@ struct alignas(64) Tile {
     uint32_t words[TILE * H];
 };
 
-// Philox4x32-10, as torch_impl/keras/random.py explains it: blocks first, first + 1, ….
-void philox(uint32_t *words, int blocks, uint64_t first, const uint32_t *key, const uint32_t *upper) {
-    const uint32_t k0 = key[0], k1 = key[1], u0 = upper[0], u1 = upper[1];
-    for (int b = 0; b < blocks; ++b) {
-        uint32_t c0 = uint32_t(first + b), c1 = uint32_t((first + b) >> 32), c2 = u0, c3 = u1;
-#pragma GCC unroll 10
-        for (uint32_t round = 0; round < 10; ++round) {
-            const uint64_t product0 = uint64_t(0xD2511F53u) * c0, product1 = uint64_t(0xCD9E8D57u) * c2;
-            c0 = uint32_t(product1 >> 32) ^ c1 ^ (k0 + round * 0x9E3779B9u);
-            c2 = uint32_t(product0 >> 32) ^ c3 ^ (k1 + round * 0xBB67AE85u);
-            c1 = uint32_t(product1);
-            c3 = uint32_t(product0);
-        }
-        words[4 * b] = c0;
-        words[4 * b + 1] = c1;
-        words[4 * b + 2] = c2;
-        words[4 * b + 3] = c3;
-    }
-}
+inline float round_up(float x) { return __builtin_ceilf(x); }
+inline double round_up(double x) { return __builtin_ceil(x); }
+inline float root(float x) { return __builtin_sqrtf(x); }
+inline double root(double x) { return __builtin_sqrt(x); }
+inline float power(float x, float n) { return __builtin_powf(x, n); }
+inline double power(double x, double n) { return __builtin_pow(x, n); }
 
-// exp(x) for x <= 0 to about 1 ULP (Cephes's expf), in a form that compilers vectorise.
-inline float exp_negative(float x) {
-    x = std::max(x, -87.0f);
-    const float n = std::floor(x * 1.44269504f + 0.5f);
-    const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-    float q = 1.9875691500e-4f;
-    q = q * r + 1.3981999507e-3f;
-    q = q * r + 8.3334519073e-3f;
-    q = q * r + 4.1665795894e-2f;
-    q = q * r + 1.6666665459e-1f;
-    q = q * r + 5.0000001201e-1f;
-    const uint32_t bits = uint32_t(int32_t(n) + 127) << 23;
-    float power;
-    std::memcpy(&power, &bits, 4);
-    return (q * (r * r) + r + 1.0f) * power;
-}
-
-// The library's, where float32 has not digits enough.
-inline double exp_negative(double x) { return std::exp(x); }
-inline double log1p_unit(double e) { return std::log1p(e); }
+inline double log1p_unit(double e) { return __builtin_log1p(e); }
 
 // log(1 + e) for e in [0, 1] as 2 atanh(e / (2 + e)), whose series needs eight terms there.
 inline float log1p_unit(float e) {
@@ -93,40 +46,13 @@ inline float log1p_unit(float e) {
     return 2.0f * (p * q * s + s);
 }
 
-// ROWS rows at once: their chains of multiply-adds are independent and share the weights'
-// loads. Each chain takes the features in order, as TensorFlow does.
-template <int ROWS>
-void forward_hidden(const Real *x, const Weights &w, Lane (*hidden)[LANES]) {
-    Lane sum[ROWS][LANES] = {};
-    for (int i = 0; i < F; ++i)
-#pragma GCC unroll 8
-        for (int r = 0; r < ROWS; ++r)
-#pragma GCC unroll 8
-            for (int j = 0; j < LANES; ++j) sum[r][j] += x[r * F + i] * w.kernel1[i][j];
-    for (int r = 0; r < ROWS; ++r)
-        for (int j = 0; j < LANES; ++j) {
-            const Lane z = sum[r][j] + w.bias1[j];
-            hidden[r][j] = z < 0 ? Lane{} : z;  // a NaN stays one
-        }
-}
-
-void forward_hidden(const Real *x, int rows, const Weights &w, Tile &t) {
-    int r = 0;
-    for (; r + 4 <= rows; r += 4) forward_hidden<4>(x + r * F, w, t.hidden + r);
-    for (; r < rows; ++r) forward_hidden<1>(x + r * F, w, t.hidden + r);
-}
-
 // Logits, probabilities and losses (binary cross-entropy from logits).
 void forward_output(const Real *y, int rows, const Weights &w, Tile &t) {
+    forward_logits(t.hidden, rows, w, t.logit);
     for (int r = 0; r < rows; ++r) {
-        Lane sum = {};
-        for (int j = 0; j < LANES; ++j) sum += t.hidden[r][j] * w.kernel2[j];
-        t.logit[r] = ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7])) + w.bias2;
-    }
-    for (int r = 0; r < rows; ++r) {
-        const Real z = t.logit[r], e = exp_negative(-std::fabs(z)), q = Real(1) / (Real(1) + e);
-        t.probability[r] = z < 0 ? e * q : q;
-        t.loss[r] = (std::max(z, Real(0)) - z * y[r]) + log1p_unit(e);
+        const Real z = t.logit[r], e = exp_negative(-absolute(z));
+        t.probability[r] = sigmoid(z, e);
+        t.loss[r] = (most(z, Real(0)) - z * y[r]) + log1p_unit(e);
     }
 }
 
@@ -177,7 +103,7 @@ void add_up(const Real *y, const Real *weight, int rows, bool metrics, const Til
         tp += p > Real(0.5) && y[r] > 0;
         predicted += p > Real(0.5);
         positive += y[r] > 0;
-        bucket[r] = int32_t(std::max(Real(0), std::ceil(p * BUCKETS) - Real(1)));  // 0 for a NaN
+        bucket[r] = int32_t(most(Real(0), round_up(p * BUCKETS) - Real(1)));  // 0 for a NaN
     }
     for (int r = 0; r < rows; ++r) ++s.buckets[y[r] > 0][bucket[r]];
     batch.squared_error += squared;
@@ -193,13 +119,13 @@ struct Adam { Real learning_rate, beta1, beta2, one_minus_beta1, one_minus_beta2
 
 // Keras's order of float32 operations (keras/src/optimizers/adam.py).
 void adam_step(const Adam &a, int64_t t, Weights &weights, Weights &momentum, Weights &velocity, Weights &gradient) {
-    const Real alpha = a.learning_rate * std::sqrt(1 - std::pow(a.beta2, Real(t))) / (1 - std::pow(a.beta1, Real(t)));
+    const Real alpha = a.learning_rate * root(1 - power(a.beta2, Real(t))) / (1 - power(a.beta1, Real(t)));
     Real *w = weights.flat(), *m = momentum.flat(), *v = velocity.flat();
     const Real *g = gradient.flat();
     for (int i = 0; i < WEIGHTS; ++i) {
         m[i] += (g[i] - m[i]) * a.one_minus_beta1;
         v[i] += (g[i] * g[i] - v[i]) * a.one_minus_beta2;
-        w[i] -= m[i] * alpha / (std::sqrt(v[i]) + a.epsilon);
+        w[i] -= m[i] * alpha / (root(v[i]) + a.epsilon);
     }
 }
 
@@ -215,20 +141,20 @@ void train_epoch(const Real *x, const Real *y, const Real *weight, int64_t n, in
                  Real *momentum, Real *velocity, int64_t iterations, const Adam *adam, const uint32_t *streams,
                  int shift_left, uint32_t threshold, Real scale, int metrics, Totals *totals) {
     Weights w, m, v;
-    std::memcpy(&w, weights, WEIGHTS * sizeof(Real));
-    std::memcpy(&m, momentum, WEIGHTS * sizeof(Real));
-    std::memcpy(&v, velocity, WEIGHTS * sizeof(Real));
+    __builtin_memcpy(&w, weights, WEIGHTS * sizeof(Real));
+    __builtin_memcpy(&m, momentum, WEIGHTS * sizeof(Real));
+    __builtin_memcpy(&v, velocity, WEIGHTS * sizeof(Real));
     Tile t;
     for (int64_t start = 0; start < n; start += batch, ++iterations, streams += 4) {
-        const int64_t batch_rows = std::min(batch, n - start);
+        const int64_t batch_rows = least(batch, n - start);
         const Real inverse = Real(1) / Real(batch_rows);
         Weights g = {};
         Sums sums = {};
         for (int64_t at = 0; at < batch_rows; at += TILE) {
-            const int rows = int(std::min<int64_t>(TILE, batch_rows - at));
+            const int rows = int(least<int64_t>(TILE, batch_rows - at));
             const Real *tile_x = x + (start + at) * F, *tile_y = y + start + at;
             const Real *tile_weight = weight ? weight + start + at : nullptr;
-            forward_hidden(tile_x, rows, w, t);
+            forward_hidden(tile_x, rows, w, t.hidden);
             if (threshold) {
                 philox(t.words, rows * H / 4, uint64_t(at) * H / 4, streams, streams + 2);
                 Real *h = reinterpret_cast<Real *>(t.hidden);
@@ -244,20 +170,20 @@ void train_epoch(const Real *x, const Real *y, const Real *weight, int64_t n, in
         add_up(sums, *totals);
         adam_step(*adam, iterations + 1, w, m, v, g);
     }
-    std::memcpy(weights, &w, WEIGHTS * sizeof(Real));
-    std::memcpy(momentum, &m, WEIGHTS * sizeof(Real));
-    std::memcpy(velocity, &v, WEIGHTS * sizeof(Real));
+    __builtin_memcpy(weights, &w, WEIGHTS * sizeof(Real));
+    __builtin_memcpy(momentum, &m, WEIGHTS * sizeof(Real));
+    __builtin_memcpy(velocity, &v, WEIGHTS * sizeof(Real));
 }
 
 // Adds up all metrics of n rows without dropout.
 void evaluate(const Real *x, const Real *y, int64_t n, const Real *weights, Totals *totals) {
     Weights w;
-    std::memcpy(&w, weights, WEIGHTS * sizeof(Real));
+    __builtin_memcpy(&w, weights, WEIGHTS * sizeof(Real));
     Tile t;
     Sums sums = {};
     for (int64_t at = 0; at < n; at += TILE) {
-        const int rows = int(std::min<int64_t>(TILE, n - at));
-        forward_hidden(x + at * F, rows, w, t);
+        const int rows = int(least<int64_t>(TILE, n - at));
+        forward_hidden(x + at * F, rows, w, t.hidden);
         forward_output(y + at, rows, w, t);
         add_up(y + at, nullptr, rows, true, t, sums, *totals);
         if (at / TILE % TILE == TILE - 1 || at + TILE >= n) add_up(sums, *totals), sums = {};

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
+from torch_impl.base import compiled
 from torch_impl.training import native
 
 __all__ = ["SIZES", "build_any", "library"]
@@ -21,7 +22,6 @@ SIZES = [(f, 8, "double" if f // 4 % 2 else "float") for f in range(1, 41)] + [(
 """Features, hidden units and dtype: each remainder of features by four in both dtypes."""
 
 _TRAPS = ("-O0", "-fsanitize=bounds", "-fsanitize-undefined-trap-on-error")
-_HEADERS = "".join(f"#include <{name}>\n" for name in ("algorithm", "cmath", "cstdint", "cstring"))
 _ONE = """
 #undef FEATURES
 #undef HIDDEN
@@ -38,30 +38,25 @@ namespace of_{0}_{1}_{2} {{
 #undef evaluate
 """
 
-_build = native._build.__wrapped__  # tests put `build_any` in its place
-
 
 @cache
 def library() -> ctypes.CDLL:
     """All sizes; kept where the compiled epoch keeps its own builds."""
     source = native._SOURCE.read_text(encoding="utf-8")
-    text = _HEADERS + "".join(_ONE.format(*size, source=source) for size in SIZES)
-    flags = tuple(flag for flag in native._FLAGS if flag != "-O3")
+    text = "#include <cstdint>\n" + "".join(_ONE.format(*size, source=source) for size in SIZES)
+    flags = tuple(flag for flag in compiled._FLAGS if flag != "-O3")
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "all_widths.cpp"
         path.write_text(text, encoding="utf-8")
-        with (
-            mock.patch.object(native, "_SOURCE", path),
-            mock.patch.object(native, "_FLAGS", (*flags, *_TRAPS)),
-        ):
-            built = _build(0, 0, "float")
+        with mock.patch.object(compiled, "_FLAGS", (*flags, *_TRAPS)):
+            built = compiled.library(path, "nothing runs")
     assert built is not None
     return built
 
 
-def build_any(features: int, hidden_units: int, real: str) -> SimpleNamespace:
-    """What `native._build` gives, out of the one library."""
-    size = f"{features}_{hidden_units}_{real}"
+def build_any(source: Path, slower: str, **sizes: str | int) -> SimpleNamespace:
+    """What `compiled.library` gives of the epoch, out of the one library."""
+    size = "_".join(str(sizes[name]) for name in ("FEATURES", "HIDDEN", "REAL"))
     return SimpleNamespace(
         train_epoch=library()[f"train_epoch_{size}"], evaluate=library()[f"evaluate_{size}"]
     )

@@ -1,19 +1,12 @@
-"""A run of the compiled epoch, and the mark of tests that compile."""
+"""A run of the compiled epoch."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from typing import NamedTuple
 
 import numpy as np
-import pytest
 
-__all__ = ["B1", "B2", "K1", "K2", "NAMES", "Case", "State", "needs_compiler"]
-
-needs_compiler = pytest.mark.skipif(
-    shutil.which(os.environ.get("CXX", "c++")) is None, reason="no C++ compiler"
-)
+__all__ = ["B1", "B2", "K1", "K2", "NAMES", "Case", "State"]
 
 K1, B1, K2, B2 = NAMES = ("dense/kernel", "dense/bias", "dense_1/kernel", "dense_1/bias")
 State = dict[str, dict[str, np.ndarray]]

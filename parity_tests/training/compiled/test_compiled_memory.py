@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from parity_tests import ROOT
+from parity_tests.sides.compiler import needs_compiler
 from parity_tests.training.compiled.all_widths import SIZES, library
-from parity_tests.training.compiled.epoch_case import needs_compiler
 
 pytestmark = [
     needs_compiler,

@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from parity_tests.training.compiled.epoch_case import needs_compiler
+from parity_tests.sides.compiler import needs_compiler
 from torch_impl import FraudClassifier, KerasAdam, KerasDropout, fit
-from torch_impl.training.native import NativeEpoch, _processor
+from torch_impl.base.compiled import _processor
+from torch_impl.training.native import NativeEpoch
 
 pytestmark = needs_compiler
 
@@ -59,6 +60,7 @@ OTHER: dict[str, Callable[[], NativeEpoch | None]] = {
     "all-dropped": lambda: created(dropout=1.0),
     "odd-width": lambda: created(hidden_units=9),
     "four-units": lambda: created(hidden_units=4),
+    "more-weights-than-a-stack-holds": lambda: created(hidden_units=4096),
     "no-seed": lambda: created(seed=None),
     "rows-elsewhere": lambda: created(rows=torch.from_numpy(X).to("meta")),
     "rows-of-another-width": lambda: created(rows=torch.from_numpy(X[:, :4])),

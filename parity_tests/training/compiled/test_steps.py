@@ -14,6 +14,7 @@ from torch import nn
 from parity_tests.judge.agreement import no_farther, ulp_off, within
 from parity_tests.judge.bounds import U32, U64, first_adam_step, gamma, gradients
 from parity_tests.judge.sigmoid import SIGMOID_ULP, TINY, float64_sigmoid
+from parity_tests.sides.compiler import needs_compiler
 from parity_tests.training.compiled.all_widths import SIZES, build_any
 from parity_tests.training.compiled.epoch_case import (
     B1,
@@ -23,7 +24,6 @@ from parity_tests.training.compiled.epoch_case import (
     NAMES,
     Case,
     State,
-    needs_compiler,
 )
 from torch_impl import Callback, FraudClassifier, History, KerasAdam, KerasDropout, fit
 from torch_impl.keras.random import dropout_masks, uniform
@@ -127,7 +127,7 @@ def test_a_step_of_any_width_lies_within_its_bound(
     size: tuple[int, int, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of rows of 1 to 40 features: whatever their number leaves over when it is divided."""
-    monkeypatch.setattr(native, "_build", build_any)
+    monkeypatch.setattr(native, "library", build_any)
     features, hidden, real = size
     case = Case(features, hidden, rows=7, weighted=True)
     start, (x, y, weight) = case.start(), case.data()
@@ -167,7 +167,7 @@ def test_a_unit_is_kept_where_its_draw_is_not_below_the_rate(
     rate: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rate as float32 holds it. Row i has feature i alone: a gradient tells of its units."""
-    monkeypatch.setattr(native, "_build", build_any)
+    monkeypatch.setattr(native, "library", build_any)
     case = Case(40, 8, rows=40, dropout=rate)
     start = case.start()
     start["weights"] = {name: np.abs(a) + np.float32(1) for name, a in start["weights"].items()}

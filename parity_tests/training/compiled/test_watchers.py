@@ -14,7 +14,8 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from parity_tests.training.compiled.epoch_case import NAMES, Case, needs_compiler
+from parity_tests.sides.compiler import needs_compiler
+from parity_tests.training.compiled.epoch_case import NAMES, Case
 from torch_impl import Callback, FraudClassifier, KerasAdam, fit
 from torch_impl.training.native import NativeEpoch
 
