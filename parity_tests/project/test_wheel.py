@@ -47,7 +47,8 @@ def test_wheel_holds_torch_impl_alone(wheel: Path) -> None:
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"torch_impl"}
     ours = {str(path.relative_to(ROOT)) for path in (ROOT / "torch_impl").rglob("*.py")}
-    ours |= {"torch_impl/py.typed", "torch_impl/training/native_epoch.cpp"}
+    others = ("py.typed", "pages/page.css", "training/native_epoch.cpp")
+    ours |= {f"torch_impl/{name}" for name in others}
     assert ours == {n for n in names if n.startswith("torch_impl/")}
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
