@@ -34,10 +34,10 @@ def percent_axis(at: Axes, axis: str = "x") -> None:
     at.minorticks_off()
 
 
-def legend_above(at: Axes) -> None:
+def legend_above(at: Axes, columns: int = 2) -> None:
     """Where no curve runs, whatever the numbers are."""
     at.legend(
-        loc="lower left", bbox_to_anchor=(0, 1.02), ncols=2, borderaxespad=0.2, borderpad=0,
+        loc="lower left", bbox_to_anchor=(0, 1.02), ncols=columns, borderaxespad=0.2, borderpad=0,
         columnspacing=1.4, handlelength=2.4,
     )  # fmt: skip
 

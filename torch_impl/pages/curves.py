@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-_Z = 1.959963984540054  # standard deviations within which 95 % of a normal distribution lie
+_Z = NormalDist().inv_cdf(0.975)  # on both sides of its mean lie 95 % of a normal distribution
 
 
 def roc(ranking: Ranking) -> tuple[Floats, Floats]:
@@ -142,7 +143,8 @@ def histogram(ranking: Ranking, bins: int) -> tuple[Floats, Floats, Floats]:
 
     Returns:
         Edges (bins + 1,) in log-odds; share of the frauds, and of the other rows, that each
-        bin holds, (bins,) each. Probabilities of 0 and 1 are in the outermost bins.
+        bin holds, (bins,) each. What is closer to 0 or 1 than half the epsilon of its dtype is in
+        the outermost bins.
     """
     levels = ranking.levels.astype(np.float64)
     tiny = np.finfo(ranking.levels.dtype).eps / 2  # the farthest from 1 that is not 1

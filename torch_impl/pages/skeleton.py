@@ -10,7 +10,8 @@ from html import escape
 from pathlib import Path
 
 __all__ = [
-    "answer", "card", "document", "facts", "figure", "listing", "scrolling", "section", "terms",
+    "answer", "card", "count", "document", "facts", "figure", "listing", "percent", "scrolling",
+    "section", "table_rows", "terms",
 ]  # fmt: skip
 
 # Held by the browser itself: whatever a name in the page smuggled in would not be loaded or run.
@@ -36,7 +37,7 @@ def document(
         css: style sheet of what this page alone has.
     """
     common = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
-    return f"""<!DOCTYPE html>
+    page = f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -59,6 +60,8 @@ def document(
 </body>
 </html>
 """
+    # A name of a file may hold what UTF-8 has no bytes for.
+    return page.encode("utf-8", "replace").decode("utf-8")
 
 
 def answer(told: str, more: str, kind: str = "", mark: str = "") -> str:
@@ -122,3 +125,27 @@ def scrolling(name: str, table: str) -> str:
     """A wide table that a reader with a keyboard can move, too; `name` is read aloud."""
     return f"""<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">
 {table}</div>"""
+
+
+def table_rows(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Rows for `listing` of their cells, text, the first of which is the row's name."""
+    return [
+        f'<tr><th scope="row">{escape(name)}</th>'
+        + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        + "</tr>"
+        for name, *cells in rows
+    ]
+
+
+def percent(share: float) -> str:
+    """A share with two digits after the point, never as nothing or all where it is not."""
+    if 0 < share < 1e-4:
+        return "<\u00a00.01\u00a0%"
+    if 0 < 1 - share < 1e-4:
+        return ">\u00a099.99\u00a0%"
+    return f"{100 * share:.2f}\u00a0%"
+
+
+def count(number: int, of: str) -> str:
+    """A number of things, in the plural where it is one."""
+    return f"{number:,} {of}{'' if number == 1 else 's'}"
