@@ -31,7 +31,8 @@ def an_evaluation(p: Any = None, labels: Any = None, **options: Any) -> Evaluati
         p, labels = scores()
     p, labels = np.asarray(p, np.float32), np.asarray(labels, np.float32)
     metrics = KerasMetrics()
-    metrics.update(*(torch.from_numpy(v)[:, None] for v in (np.float32(np.clip(p, 0, 1)), labels)))
+    logits = torch.logit(torch.from_numpy(p), eps=1e-7)
+    metrics.update(logits[:, None], torch.from_numpy(labels)[:, None])
     given = {"model": "fraud.safetensors", "table": "rows.csv", "threshold": 0.5} | options
     return Evaluation(metrics=metrics.result(), ranking=Ranking(p, labels), **given)
 

@@ -153,8 +153,8 @@ def _threshold(called: Choice) -> str:
 def _cell(name: str, rows: int, of: int) -> str:
     share = escape(percent(rows / of)) if of else "–"
     return (
-        f'<td><span class="who">{name}</span><div><b>{rows:,}</b> '
-        f'<span class="who">{share}</span></div></td>'
+        f'<td><span class="who">{name}</span><div><b>{rows:,}</b></div>'
+        f'<span class="who">{share}</span></td>'
     )
 
 

@@ -86,7 +86,7 @@ def training_page(training: Training) -> str:
 
 def _header(training: Training) -> str:
     epochs = len(training.history["loss"])
-    told = f"Epoch {training.kept_epoch + 1} of {epochs} is kept."
+    told = f"Epoch {training.kept_epoch + 1:,} of {epochs:,} is kept."
     shown = {}
     for key, name in (("val_loss", "validation loss"), ("val_prc", "validation PR-AUC")):
         if key in training.history:
