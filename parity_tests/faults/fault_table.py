@@ -84,11 +84,20 @@ _SLOTS = "torch_impl/keras_files/tensorflow/adam_slots.py"
 _GRAPH = "torch_impl/keras_files/tensorflow/object_graph.py"
 _SAVED = "torch_impl/keras_files/tensorflow/saved_model.py"
 
+_BINS = "torch_impl/pages/classes.py"
+_CURVES = "torch_impl/pages/curves.py"
+_EVALUATION = "torch_impl/pages/evaluation.py"
+_EVALUATION_PLOTS = "torch_impl/pages/evaluation_plots.py"
+_SKELETON = "torch_impl/pages/skeleton.py"
+_TRAINED = "torch_impl/pages/training.py"
+
 _RECORDED = "test_recorded.py::test_torch_"
 _DRAWS = f"{_RECORDED}draws_what_keras_drew"
 _PASSES = f"{_RECORDED}computes_what_keras_computed"
 _STEPS = f"{_RECORDED}takes_the_step_that_keras_took"
 _FAMILY = ("test_keras_family.py",)
+_SEEN = ("test_pages_curves.py",)
+_SHOWN = ("test_pages.py",)
 _OWN_DIGITS = ("test_losses_and_history.py::test_losses_are_right_to_their_own_last_digits",)
 _HALF = ("test_losses_and_history.py::test_a_probability_of_one_half_is_no_positive",)
 _RUNS = f"{_RECORDED}trains_as_keras_trained"
@@ -544,6 +553,30 @@ FAULTS = (
     Change("checksums of Parquet are not looked at", "data/load.py", "parquet.read_table(path, page_checksum_verification=True)", "parquet.read_table(path)", ("test_data_load.py",)),
     Change("a table without Time is refused", "data/schema.py", '_UNSEEN = ("Time", "id")', '_UNSEEN = ("id",)', ("test_data_load.py",)),
     Change("a constant column's bound divides by nothing", "parity_tests/judge/bounds.py", "np.where(constant, *pair) for pair", "np.where(False, *pair) for pair", ("test_data_prepare.py",)),
+    # the pages of an evaluation and of a training run
+    Change("what stands on the threshold is called fraud", "torch_impl/pipeline/threshold.py", "above = self.levels > self.levels.dtype.type(threshold)", "above = self.levels >= self.levels.dtype.type(threshold)", _SEEN),
+    Change("a threshold compared in double", "torch_impl/pipeline/threshold.py", "above = self.levels > self.levels.dtype.type(threshold)", "above = self.levels.astype(float) > threshold", _SEEN),
+    Change("false alarms as a share of all rows", _CURVES, "ranking.false_positives / ranking.negatives", "ranking.false_positives / (ranking.negatives + ranking.positives)", _SEEN),
+    Change("precision 0 without an alert", _CURVES, "precision = np.ones(len(alerts))", "precision = np.zeros(len(alerts))", _SEEN),
+    Change("calibration: who stands on an edge belongs above it", _CURVES, "np.searchsorted(edges, levels), len(edges) + 1", "np.searchsorted(edges, levels, side=\"right\"), len(edges) + 1", _SEEN),
+    Change("calibration: a level counts once, however many rows it has", _CURVES, "for numbers in (rows, frauds, levels * rows)", "for numbers in (rows, frauds, levels)", _SEEN),
+    Change("calibration in bins of as many rows", _CURVES, "expected = np.cumsum(levels * rows)", "expected = np.cumsum(1.0 * rows)", _SEEN),
+    Change("Wald's interval in the place of Wilson's", _CURVES, "np.sqrt(rate * (1 - rate) / n + _Z**2 / (4 * n**2))", "np.sqrt(rate * (1 - rate) / n)", _SEEN),
+    Change("a shifted ranking changes the one it was made of", _CURVES, "moved = copy.copy(ranking)", "moved = ranking", _SEEN),
+    Change("both classes' shares of all rows", _CURVES, "weights=np.diff(counts))[0] / max(counts[-1], 1)", "weights=np.diff(counts))[0] / len(odds)", _SEEN),
+    Change("two distributions compared below their steps", _BINS, 'side="right"', 'side="left"', _SEEN),
+    Change("values beyond the quantiles are left out", _BINS, "np.histogram(np.clip(v, low, high), edges)", "np.histogram(v, edges)", _SEEN),
+    Change("the base rate corrected twice where it should be undone", _EVALUATION, "shifted(ranking, -shift)", "shifted(ranking, shift)", _SHOWN),
+    Change("misses shown as false alarms", _EVALUATION, '"missed frauds": f"{missed:,}"', '"missed frauds": f"{called.false_positives:,}"', _SHOWN),
+    Change("the dot at another threshold's point", _EVALUATION_PLOTS, "_mark(at, called.recall, called.precision, called.threshold)", "_mark(at, called.precision, called.recall, called.threshold)", _SHOWN),
+    Change("a curve joined by straight lines over a few of its points", _EVALUATION_PLOTS, "at.plot(x, y, color=COOL, linewidth=1.8)", "at.plot(x[:: len(x) // 20 or 1], y[:: len(x) // 20 or 1], color=COOL, linewidth=1.8)", _SHOWN),
+    Change("matplotlib is loaded where no page is made", _EVALUATION, "import numpy as np\n", "import matplotlib\nimport numpy as np\n", _SHOWN),
+    Change("a name is markup in a page's title", _SKELETON, "<title>{escape(title)}</title>", "<title>{title}</title>", _SHOWN),
+    Change("a row's name is markup", _SKELETON, '<th scope="row">{escape(name)}</th>', '<th scope="row">{name}</th>', _SHOWN),
+    Change("a page that may load what it likes", _SKELETON, "default-src 'none'; ", "", _SHOWN),
+    Change("a name that is no UTF-8 cannot be written", _SKELETON, '    return page.encode("utf-8", "replace").decode("utf-8")\n', "    return page\n", _SHOWN),
+    Change("the kept epoch's numbers are the last one's", _TRAINED, "training.history[key][training.kept_epoch]", "training.history[key][-1]", _SHOWN),
+    Change("the columns that tell the classes apart least", _TRAINED, "key=lambda name: -apart[name]", "key=lambda name: apart[name]", _SHOWN),
     # the judge: what is allowed
     Change("only the first 32,768 numbers are judged", _AGREEMENT, "    shares = np.empty(reference.shape)\n", "    shares = np.zeros(reference.shape)\n    came, reference, allowance = (a.reshape(-1)[:_ELEMENTS] for a in (came, reference, allowance))\n"),
     Change("a last partial block is not judged", _AGREEMENT, "range(0, shares.size, _ELEMENTS)", "range(0, max(shares.size // _ELEMENTS * _ELEMENTS, 1), _ELEMENTS)"),

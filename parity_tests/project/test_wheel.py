@@ -47,7 +47,7 @@ def test_wheel_holds_torch_impl_alone(wheel: Path) -> None:
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"torch_impl"}
     ours = {str(path.relative_to(ROOT)) for path in (ROOT / "torch_impl").rglob("*.py")}
-    sources = [p for kind in ("*.cpp", "*.h") for p in (ROOT / "torch_impl").rglob(kind)]
+    sources = [p for kind in ("*.cpp", "*.css", "*.h") for p in (ROOT / "torch_impl").rglob(kind)]
     assert len(sources) >= 3
     ours |= {"torch_impl/py.typed", *(str(path.relative_to(ROOT)) for path in sources)}
     assert ours == {n for n in names if n.startswith("torch_impl/")}

@@ -95,9 +95,13 @@ class Ranking:
         return int(self.false_positives[-1])
 
     def at(self, threshold: float) -> Choice:
-        """What a threshold calls fraud: the probabilities above it, in their dtype."""
-        above = int((self.levels > self.levels.dtype.type(threshold)).sum())
-        return self.choice(above)._replace(threshold=threshold)
+        """What a threshold calls fraud: rows whose probability is above it.
+
+        Args:
+            threshold: 0 to 1, compared in the probabilities' dtype.
+        """
+        above = self.levels > self.levels.dtype.type(threshold)
+        return self._called(threshold, int(np.count_nonzero(above)))
 
     def choice(self, candidate: int) -> Choice:
         """The threshold of a candidate: halfway to the next lower probability, in their dtype.
@@ -108,8 +112,11 @@ class Ranking:
         above = self.levels[candidate - 1] if candidate else one
         below = self.levels[candidate] if candidate < len(self.levels) else zero
         middle = below + (above - below) / 2
+        return self._called(float(middle if middle < above or not candidate else below), candidate)
+
+    def _called(self, threshold: float, candidate: int) -> Choice:
         return Choice(
-            float(middle if middle < above or not candidate else below),
+            threshold,
             int(self.true_positives[candidate]),
             int(self.false_positives[candidate]),
             self.positives,

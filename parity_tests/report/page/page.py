@@ -19,14 +19,22 @@ from parity_tests.report.page.run_plots import (
 )
 from parity_tests.report.page.stage_plots import allowance_plot, ulp_plots
 from parity_tests.report.table import count_text, row_texts, share_text, verdict_text
+from torch_impl.pages.skeleton import (
+    answer,
+    card,
+    document,
+    facts,
+    figure,
+    listing,
+    scrolling,
+    section,
+    terms,
+)
 
 __all__ = ["page"]
 
 THRESHOLDS = (0.5, 0.1, 0.01)
 """The tutorial looks at its confusion matrix at these three."""
-
-# Held by the browser itself: whatever a name in the report smuggled in would not be loaded or run.
-_LOADS_NOTHING = "default-src 'none'; style-src 'unsafe-inline'"
 
 _KINDS = {
     "exact": "The same bits: weights after a copy, and numbers chosen so that every product and "
@@ -48,7 +56,6 @@ def page(results: list[StageResult], evidence: Evidence | None, origin: Origin) 
         evidence: what the tutorial's plots draw; None for a model of one's own.
         origin: where the numbers come from.
     """
-    css = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     broken = [result for result in results if not result.agree]
     model = "model" if evidence is None else "fraud model"
     title = f"{'DIFFER' if broken else 'agree'}: Keras and PyTorch, one {model}"
@@ -60,26 +67,14 @@ def page(results: list[StageResult], evidence: Evidence | None, origin: Origin) 
         *([] if evidence is None else [_training(evidence), _predictions(evidence)]),
         _repeat(origin),
     )
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_LOADS_NOTHING}">
-<meta name="color-scheme" content="light dark">
-<title>{escape(title)}</title>
-<style>
-{css}</style>
-</head>
-<body>
-{_header(results, evidence, origin)}
-<main>
-{"".join(sections)}
-</main>
-<footer><p>Written by <code>python -m parity_tests --html</code>.</p></footer>
-</body>
-</html>
-"""
+    return document(
+        title,
+        f"Keras and PyTorch: is it the same {model}?",
+        _header(results, evidence, origin),
+        sections,
+        "python -m parity_tests --html",
+        Path(__file__).with_name("report.css").read_text(encoding="utf-8"),
+    )
 
 
 def _header(results: list[StageResult], evidence: Evidence | None, origin: Origin) -> str:
@@ -97,34 +92,15 @@ def _header(results: list[StageResult], evidence: Evidence | None, origin: Origi
     if "positives" in origin.data:
         told_rows = f"{origin.data['rows']} / {origin.data['positives']}"
         rows = {"rows compared, frauds among them": told_rows}
-    facts = {
+    told_facts = {
         **rows,
         "stages that agree": f"{len(results) - len(broken)} of {len(results)}",
         "largest share of an allowance used": share_text(used),
     }
     if evidence is not None:
         apart = f"{evidence.growth.between[-1]:.1e}"
-        facts["largest weight difference after training"] = apart
-    items = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
-        for name, value in facts.items()
-    )
-    return f"""<header>
-<h1>Keras and PyTorch: is it the same {"" if evidence is None else "fraud "}model?</h1>
-<div class="verdict {kind}" role="status"><span class="mark" aria-hidden="true">{mark}</span>
-<div><strong id="verdict">{escape(verdict_text(results))}</strong><p>{told}</p></div></div>
-<dl class="facts">{items}</dl>
-</header>"""
-
-
-def _section(heading: str, lead: str, body: str) -> str:
-    name = heading.lower().replace(" ", "-")
-    return f"""<section aria-labelledby="{name}">
-<h2 id="{name}">{escape(heading)}</h2>
-<p class="lead">{lead}</p>
-{body}
-</section>
-"""
+        told_facts["largest weight difference after training"] = apart
+    return f"{answer(verdict_text(results), told, kind, mark)}\n{facts(told_facts)}"
 
 
 def _breaks(broken: list[StageResult]) -> str:
@@ -132,9 +108,9 @@ def _breaks(broken: list[StageResult]) -> str:
     body = f"""<div class="card break"><h3>{escape(first.stage)}</h3>{_first_break(first)}</div>"""
     if others:
         rows = "".join(f"<li><b>{escape(r.stage)}</b>: {escape(r.detail)}</li>" for r in others)
-        body += f'<div class="card"><h3>After it</h3><ul class="breaks">{rows}</ul></div>'
+        body += card("After it", f'<ul class="breaks">{rows}</ul>')
     lead = "Stages stand in the order in which a row travels: look at the first one first."
-    return _section("Where it breaks", lead, body)
+    return section("Where it breaks", lead, body)
 
 
 def _first_break(result: StageResult) -> str:
@@ -147,7 +123,7 @@ def _first_break(result: StageResult) -> str:
         "Keras": f"{worst.theirs:.{worst.digits}g}",
         "apart by": f"{abs(worst.ours - worst.theirs):.3g}",
     }
-    facts = {
+    told = {
         "element": f"{worst.part} [{index}]".strip(),
         "expected": worst.expected,
         **_blame(worst),
@@ -160,7 +136,7 @@ def _first_break(result: StageResult) -> str:
     )
     items = "".join(
         f'<dt>{escape(name)}</dt><dd class="number">{escape(value)}</dd>'
-        for name, value in facts.items()
+        for name, value in told.items()
     )
     return f'<div class="pair">{pair}</div><dl>{items}</dl>'
 
@@ -190,22 +166,13 @@ def _table(results: list[StageResult]) -> str:
         name = escape(stage if result.agree else f"✗ {stage}")
         rows.append(f'<tr class="{kind}"><th scope="row">{name}</th>{cells}{verdict}</tr>')
     columns = ("stage", "kind", "max |Δ|", "ULP", "bitwise =", "allowance", "verdict")
-    head = "".join(f'<th scope="col">{name}</th>' for name in columns)
     body = f"""<p class="narrow">The table goes on to the right, up to the verdicts →</p>
-<div class="scroll" tabindex="0" role="region" aria-label="Stages">
-<table class="stages"><thead><tr>{head}</tr></thead><tbody>
-{"".join(rows)}
-</tbody></table></div>"""
+{scrolling("Stages", listing(columns, rows))}"""
     lead = (
         "In the order in which a row of data travels through the network. ULP is how many floats "
         "lie between the two numbers at most; the kinds of agreement are explained below."
     )
-    return _section("Stages", lead, body)
-
-
-def _figure(heading: str, svg: str, caption: str = "") -> str:
-    told = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f"<figure><h3>{escape(heading)}</h3>{svg}{told}</figure>"
+    return section("Stages", lead, body)
 
 
 def _ulp(results: list[StageResult]) -> str:
@@ -214,25 +181,28 @@ def _ulp(results: list[StageResult]) -> str:
         "4 to 7, … floats; heights are logarithmic, so that one element in ten million shows. "
         "Near zero floats lie close, so that many of them fit into a small difference."
     )
-    figures = "".join(_figure(group, svg) for group, svg in ulp_plots(results))
-    return _section("Bits apart", lead, f'<div class="columns">{figures}</div>')
+    figures = "".join(figure(group, svg) for group, svg in ulp_plots(results))
+    return section("Bits apart", lead, f'<div class="columns">{figures}</div>')
 
 
 def _allowance(results: list[StageResult], evidence: Evidence | None) -> str:
-    used = _figure(
+    used = figure(
         "Share of the allowance used",
         allowance_plot(results),
         "By the framework that used more of it, at its worst element. Circles: proven bounds; "
         "squares: training, in float32 and in float64. Logarithmic.",
     )
     kinds = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in _KINDS.items())
-    told = f"""<div class="card"><h3>What is demanded</h3>
+    told = card(
+        "What is demanded",
+        f"""
 <p>What is allowed follows from the numbers at hand; no tolerance was picked.</p>
-<dl class="kinds">{kinds}</dl></div>"""
+<dl class="kinds">{kinds}</dl>""",
+    )
     growth = (
         ""
         if evidence is None
-        else _figure(
+        else figure(
             "How the weights move apart in training",
             growth_plot(evidence),
             "Largest difference over all weights, step by step. The solid line is how far rounding "
@@ -241,12 +211,12 @@ def _allowance(results: list[StageResult], evidence: Evidence | None) -> str:
     )
     lead = "The worst element of each stage, against all that the stage allows."
     right = f'<div class="stack">{told}{growth}</div>'
-    return _section("Room left", lead, f'<div class="plots wide">{used}{right}</div>')
+    return section("Room left", lead, f'<div class="plots wide">{used}{right}</div>')
 
 
 def _training(evidence: Evidence) -> str:
     figures = "".join(
-        _figure(name, training_plot(evidence, key))
+        figure(name, training_plot(evidence, key))
         for key, name in CURVES.items()
         if key in evidence.theirs and key in evidence.ours
     )
@@ -254,7 +224,7 @@ def _training(evidence: Evidence) -> str:
         f"Both frameworks train from the same seed, each by itself. {_KEYS} Below each pair of "
         "curves stands their difference, next to how far rounding alone took Keras from float64."
     )
-    return _section("Training", lead, f'<div class="plots">{figures}</div>')
+    return section("Training", lead, f'<div class="plots">{figures}</div>')
 
 
 _KEYS = "The broad line is Keras, the thin broken one on top of it PyTorch."
@@ -267,16 +237,16 @@ def _predictions(evidence: Evidence) -> str:
         f"on, {int(evidence.labels.sum()):,} of them frauds. {_KEYS}"
     )
     if len(np.unique(evidence.labels)) < 2:
-        return _section("Predictions", lead, "<p>Curves need test rows of both classes.</p>")
-    figures = "".join(_figure(name, svg) for name, svg in ranking_plots(evidence).items())
-    figures += _figure(
+        return section("Predictions", lead, "<p>Curves need test rows of both classes.</p>")
+    figures = "".join(figure(name, svg) for name, svg in ranking_plots(evidence).items())
+    figures += figure(
         "Calibration",
         calibration_plot(evidence),
         "A model that is right about its probabilities lies on the thin line.",
     )
     matrices = "".join(_matrix(evidence, threshold) for threshold in THRESHOLDS)
     body = f'<div class="plots">{figures}</div><div class="plots">{matrices}</div>'
-    return _section("Predictions", lead, body)
+    return section("Predictions", lead, body)
 
 
 def _matrix(evidence: Evidence, threshold: float) -> str:
@@ -293,24 +263,23 @@ def _matrix(evidence: Evidence, threshold: float) -> str:
             f'<div><span class="who">PyTorch</span> <span>{ours[name]:,}</span></div></td>'
         )
 
-    return f"""<figure><h3>Confusion above {threshold:g}</h3>
+    table = f"""
 <table class="matrix"><thead><tr><td hidden></td><th scope="col">called legitimate</th>
 <th scope="col">called fraud</th></tr></thead>
 <tbody><tr>{cell("true negatives")}{cell("false positives")}</tr>
-<tr>{cell("false negatives")}{cell("true positives")}</tr></tbody></table></figure>"""
+<tr>{cell("false negatives")}{cell("true positives")}</tr></tbody></table>"""
+    return figure(f"Confusion above {threshold:g}", table)
 
 
 def _repeat(origin: Origin) -> str:
-    cards = ""
-    for heading, facts in (
-        ("Data", origin.data),
-        ("Versions", origin.versions),
-        ("Machine", origin.machine),
-    ):
-        items = "".join(
-            f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items()
+    cards = "".join(
+        card(heading, f"<dl>{terms(told)}</dl>")
+        for heading, told in (
+            ("Data", origin.data),
+            ("Versions", origin.versions),
+            ("Machine", origin.machine),
         )
-        cards += f'<div class="card"><h3>{heading}</h3><dl>{items}</dl></div>'
+    )
     body = f"""<pre><code>{escape(origin.command)}</code></pre>
-<div class="plots origin">{cards}</div>"""
-    return _section("Repeat it", "From a checkout, with these versions installed:", body)
+<div class="plots cards">{cards}</div>"""
+    return section("Repeat it", "From a checkout, with these versions installed:", body)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from parity_tests.report.evidence import Evidence
-from parity_tests.report.page.inline_svg import KERAS, MUTED, TORCH, inline, style
-from parity_tests.report.page.stage_plots import NARROW, WIDE
+from torch_impl.pages.axes import NARROW, WIDE, decimal_axis, few_ticks, legend_above, square
+from torch_impl.pages.curves import calibration, equal_shares
+from torch_impl.pages.inline_svg import COOL as TORCH
+from torch_impl.pages.inline_svg import MUTED, inline, style
+from torch_impl.pages.inline_svg import WARM as KERAS
+from torch_impl.pipeline.threshold import Ranking
 
 __all__ = ["CURVES", "calibration_plot", "growth_plot", "ranking_plots", "training_plot"]
 
@@ -41,18 +44,18 @@ def training_plot(evidence: Evidence, key: str) -> str:
         )  # fmt: skip
         curves.plot(epochs, theirs, label="Keras", marker="o", markersize=8, **_THEIRS)
         curves.plot(epochs, ours, label="PyTorch", marker="o", markersize=3, **_OURS)
-        _legend_above(curves)
+        legend_above(curves)
         gaps.axhline(0, color=MUTED, linewidth=0.8)
         own, gap = theirs - wide, ours - theirs
         gaps.plot(epochs, own, color=KERAS, marker="s", markersize=4, label="Keras − float64")
         gaps.plot(epochs, gap, color=TORCH, marker="o", markersize=4, label="PyTorch − Keras")
         largest = max(np.nanmax(np.abs([own, gap])), np.spacing(np.float32(abs(theirs[-1]))))
         gaps.set(ylim=(-1.25 * largest, 1.25 * largest), xlabel="epoch", ylabel="difference")
-        _legend_above(gaps)
+        legend_above(gaps)
         for at in (curves, gaps):
-            at.yaxis.set_major_locator(_few_ticks(4))
+            at.yaxis.set_major_locator(few_ticks(4))
         gaps.yaxis.set_major_formatter(lambda y, _: f"{y:.2g}" if y else "0")
-        gaps.xaxis.set_major_locator(_few_ticks(8, integer=True))
+        gaps.xaxis.set_major_locator(few_ticks(8, integer=True))
         gaps.set_xlim(0.7, len(theirs) + 0.3)
         title = (
             f"{CURVES[key]} over {len(theirs)} epochs: Keras ends at {theirs[-1]:.7g}, PyTorch at "
@@ -78,12 +81,12 @@ def growth_plot(evidence: Evidence) -> str:
         if len(growth.steps) > _FEW_STEPS:
             at.set(xscale="log", xlim=(0.9, max(growth.steps) * 1.15))
         else:
-            at.xaxis.set_major_locator(_few_ticks(8, integer=True))
+            at.xaxis.set_major_locator(few_ticks(8, integer=True))
         decimal_axis(at, "y")
         at.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
         at.minorticks_off()
         at.margins(y=0.2)
-        _legend_above(at)
+        legend_above(at)
         title = (
             f"Largest weight difference after {growth.steps[-1]} steps: PyTorch to Keras "
             f"{growth.between[-1]:.1e}, Keras to float64 {growth.own[-1]:.1e}."
@@ -99,7 +102,7 @@ def ranking_plots(evidence: Evidence) -> dict[str, str]:
         ("Precision and recall", _precision_recall, ("recall", "precision")),
     ):
         with style():
-            figure, at = _square(*labels)
+            figure, at = square(*labels)
             for scores, label, look in (
                 (evidence.their_probabilities, "Keras", _THEIRS),
                 (evidence.our_probabilities, "PyTorch", _OURS),
@@ -107,7 +110,7 @@ def ranking_plots(evidence: Evidence) -> dict[str, str]:
                 x, y = curve(evidence.labels, scores)
                 at.plot(x, y, label=label, drawstyle="steps-post", **look)
             at.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-            _legend_above(at)
+            legend_above(at)
             drawings[name] = inline(
                 figure, name.split()[0].lower(), f"{name} of both models on the test rows"
             )
@@ -127,7 +130,7 @@ def _precision_recall(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarra
 def calibration_plot(evidence: Evidence, bins: int = 8) -> str:
     """Rate of positives over mean predicted probability, by bins of equal expected positives."""
     with style():
-        figure, at = _square("predicted probability", "positives among those rows")
+        figure, at = square("predicted probability", "positives among those rows")
         points = [
             (_calibration(evidence.labels, scores, bins), label, look, size)
             for scores, label, look, size in (
@@ -145,47 +148,13 @@ def calibration_plot(evidence: Evidence, bins: int = 8) -> str:
         decimal_axis(at, "x")
         decimal_axis(at, "y")
         at.minorticks_off()
-        _legend_above(at)
+        legend_above(at)
         return inline(figure, "calibration", "Calibration of both models on the test rows")
 
 
 def _calibration(
     labels: np.ndarray, scores: np.ndarray, bins: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    order = np.argsort(scores, kind="stable")
-    p, y = scores[order].astype(np.float64), labels[order].astype(np.float64)
-    # Where positives are rare, bins of equal width or size would nearly all be empty of them.
-    expected = np.cumsum(p) / p.sum()
-    which = np.minimum((expected * bins).astype(int), bins - 1)
-    rows = np.bincount(which, minlength=bins)
-    filled = rows > 0
-    means = [np.bincount(which, v, bins)[filled] / rows[filled] for v in (p, y)]
-    return means[0], means[1]
-
-
-def _square(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(NARROW, 3.8))
-    at = figure.add_axes((0.16, 0.12, 0.82, 0.8))
-    at.set(xlabel=xlabel, ylabel=ylabel)
-    return figure, at
-
-
-def decimal_axis(at: Axes, axis: str) -> None:
-    """Powers of ten as 1e-7, one text each."""
-    (at.xaxis if axis == "x" else at.yaxis).set_major_formatter(
-        lambda v, _: f"{v:.0e}" if v < 1e-3 else f"{v:g}"
-    )
-
-
-def _legend_above(at: Axes) -> None:
-    """Where no curve runs, whatever the numbers are."""
-    at.legend(
-        loc="lower left", bbox_to_anchor=(0, 1.02), ncols=2, borderaxespad=0.2, borderpad=0,
-        columnspacing=1.4, handlelength=2.4,
-    )  # fmt: skip
-
-
-def _few_ticks(most: int, integer: bool = False) -> object:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(most, integer=integer)
+    ranking = Ranking(scores, labels)
+    found = calibration(ranking, equal_shares(ranking, bins))
+    return found.predicted, found.rates

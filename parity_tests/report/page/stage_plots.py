@@ -9,14 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from parity_tests.judge.agreement import StageResult
-from parity_tests.report.page.inline_svg import AGREE, DIFFER, GRID, INK, MUTED, inline, style
 from parity_tests.report.table import count_text, share_text
+from torch_impl.pages.axes import NARROW, WIDE, percent_axis
+from torch_impl.pages.inline_svg import BAD as DIFFER
+from torch_impl.pages.inline_svg import GOOD as AGREE
+from torch_impl.pages.inline_svg import GRID, INK, MUTED, inline, style
 
-__all__ = ["NARROW", "WIDE", "allowance_plot", "grouped", "ulp_plots"]
-
-# Inches, of 72 units of the SVG. Both about the width of a phone, so that text keeps its size
-# there; three narrow drawings stand side by side on a desktop, or two wide ones.
-NARROW, WIDE = 4.2, 5.0
+__all__ = ["allowance_plot", "grouped", "ulp_plots"]
 
 _LAST_BIN = 25  # 2**24 ULP and more: a float32 has no correct digit left
 _FAINTEST = 7  # decades of the bars: one element in 10,000,000
@@ -149,9 +148,3 @@ def _lollipop(at: Axes, y: int, name: str, result: StageResult, left: float, rig
         1.31, y, share_text(result.allowance_used), transform=at.get_yaxis_transform(),
         ha="right", va="center", color=colour, weight="normal" if result.agree else "bold",
     )  # fmt: skip
-
-
-def percent_axis(at: Axes) -> None:
-    """Powers of ten as percent, without the mathematics that matplotlib sets letter by letter."""
-    at.xaxis.set_major_formatter(lambda x, _: f"{100 * x:g} %")
-    at.minorticks_off()

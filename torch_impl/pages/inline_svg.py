@@ -16,25 +16,25 @@ from xml.etree import ElementTree
 import matplotlib
 from matplotlib.figure import Figure
 
-__all__ = ["AGREE", "DIFFER", "GRID", "INK", "KERAS", "MUTED", "PANEL", "TORCH", "inline", "style"]
+__all__ = ["BAD", "COOL", "GOOD", "GRID", "INK", "MUTED", "PANEL", "WARM", "inline", "style"]
 
 INK, MUTED, GRID, PANEL = "#010101", "#020202", "#030303", "#040404"
-KERAS, TORCH, AGREE, DIFFER = "#050505", "#060606", "#070707", "#080808"
+WARM, COOL, GOOD, BAD = "#050505", "#060606", "#070707", "#080808"
 
 _VARIABLES = {
     INK: "ink",
     MUTED: "muted",
     GRID: "grid",
     PANEL: "panel",
-    KERAS: "keras",
-    TORCH: "torch",
-    AGREE: "agree",
-    DIFFER: "differ",
+    WARM: "warm",
+    COOL: "cool",
+    GOOD: "good",
+    BAD: "bad",
 }
 
 _STYLE = {
     "svg.fonttype": "none",
-    "svg.hashsalt": "parity_tests",  # the same figure gives the same bytes
+    "svg.hashsalt": "torch_impl",  # the same figure gives the same bytes
     "font.family": "DejaVu Sans",  # wide: labels that fit in it fit in the page's font
     "font.size": 10,
     "axes.titlesize": 10,

@@ -1,0 +1,1 @@
+"""Pages that need nothing but themselves: what training gave, and what a model is worth."""
