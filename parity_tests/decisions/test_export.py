@@ -26,6 +26,8 @@ from parity_tests.sides.torch_side import classifier
 from torch_impl import FraudClassifier, FraudPipeline, export, to_keras_weights
 from torch_impl.pipeline.export import OPSET
 
+pytestmark = pytest.mark.slow
+
 ENDINGS = tuple(RUNTIMES.values())
 
 
@@ -205,7 +207,6 @@ _RUNS = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_the_file_needs_its_runtime_and_numpy_alone(
     ending: str, files: dict[str, Path], tmp_path: Path
@@ -228,7 +229,6 @@ def test_the_file_needs_its_runtime_and_numpy_alone(
     assert d == (np.frombuffer(p, np.float32) > np.float32(0.3)).tobytes()
 
 
-@pytest.mark.slow
 def test_the_exporters_own_affairs_are_told_to_nobody(tmp_path: Path) -> None:
     """That torchvision is not there, and what torch will name otherwise: not a word."""
     program = (

@@ -80,9 +80,7 @@ def check_all(p: np.ndarray, y: np.ndarray) -> None:
         if serve:
             check(threshold_for_recall(ranking, share), p, y, serve[0])
         else:
-            with pytest.raises(
-                ValueError, match=r"no fraud among|reaches it; the best is"
-            ):
+            with pytest.raises(ValueError, match=r"no fraud among|reaches it; the best is"):
                 threshold_for_recall(ranking, share)
     for alerts in (0, 1, 2.5, len(p), len(p) + 9):
         best = max((o for o in every if o.alerts <= alerts), key=lambda o: o.alerts)

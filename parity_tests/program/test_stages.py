@@ -32,6 +32,7 @@ from parity_tests.program.test_stage_twins import (
     twin,
 )
 from parity_tests.reference import keras_process
+from parity_tests.report import stages
 from parity_tests.report.stages import WEIGHT_SETS, Comparison
 from parity_tests.sides import torch_side
 from parity_tests.sides.exported import RUNTIMES
@@ -172,6 +173,32 @@ def test_the_steps_are_named_and_in_order(truth: Comparison) -> None:
     assert {result.stage for result in once.training()} == {
         stage.replace(FIT, "fit, 1 epoch") for stage in STAGES if FIT in stage
     }
+
+
+def test_each_runtime_is_asked_of_the_probe_and_of_raw_rows(
+    truth: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its name, with the trained weights in a pipeline that stands at no other base rate."""
+    asked = []
+
+    def run_exported(runtime: str, module: torch.nn.Module, rows: np.ndarray) -> list[np.ndarray]:
+        asked.append((runtime, module, rows))
+        return [np.array(len(asked)), np.array(0)]
+
+    monkeypatch.setattr(stages, "run_exported", run_exported)
+    comparison = Comparison(truth.prepared, truth.keras, SEED, EPOCHS)
+    comparison.weights = truth.weights
+    assert comparison.exported == {"torch.export": (1, 2), "ONNX Runtime": (3, 4)}
+    probe, trained = exact_probe(SEED), truth.weights["trained weights"]
+    for (runtime, module, rows), (raw_runtime, pipeline, raw) in (asked[:2], asked[2:]):
+        assert runtime == raw_runtime
+        np.testing.assert_array_equal(rows, probe.features)
+        assert raw is truth.prepared.test.raw
+        assert pipeline.log_odds_shift == 0
+        assert pipeline.transform is comparison.transform
+        for model, weights in ((module, probe.weights), (pipeline.classifier, trained)):
+            for name, array in to_keras_weights(model).items():
+                np.testing.assert_array_equal(array, weights[name])
 
 
 def test_keras_is_asked_of_the_data_and_the_seed_at_hand(
