@@ -29,6 +29,8 @@ examples:
                                                       a model and table of your own
 """
 
+_EXPORTS = ("onnx", "onnxscript", "onnxruntime")
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -83,6 +85,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
             parser.error(f"{option} {path}: {fault}")
     if options.html and find_spec("matplotlib") is None:
         parser.error("--html needs matplotlib, which is not installed: pip install -e '.[keras]'")
+    missing = [name for name in _EXPORTS if find_spec(name) is None]
+    if missing and not options.model:
+        parser.error(f"{missing[0]} is not installed; the report needs: pip install -e '.[keras]'")
     options.command = origin.command_line(sys.argv[1:] if arguments is None else arguments)
     return options
 

@@ -31,21 +31,22 @@ SECONDS, MEBIBYTES = 1.0, 96
 """What refusing one file may take at most, of the processor and of memory."""
 
 
-def refused(read: Callable[[], object], match: str) -> None:
-    """Refused for this reason, within a second and without using much memory."""
+def refused(read: Callable[[], object], match: str, error: type[Exception] = KerasFileError) -> str:
+    """Refused for this reason, within a second and without using much memory; what was said."""
     start = time.process_time()
-    with pytest.raises(KerasFileError, match=match) as caught:
+    with pytest.raises(error, match=match) as caught:
         read()
     seconds = time.process_time() - start
-    assert type(caught.value) is KerasFileError
+    assert type(caught.value) is error
     assert len(str(caught.value)) < 1200
     assert seconds < SECONDS
     tracemalloc.start()
-    with pytest.raises(KerasFileError):
+    with pytest.raises(error):
         read()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < MEBIBYTES << 20, peak
+    return str(caught.value)
 
 
 def members_of(content: bytes) -> dict[str, bytes]:

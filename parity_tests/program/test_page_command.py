@@ -39,3 +39,17 @@ def test_missing_matplotlib_is_said_before_the_run(
     assert stopped.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "matplotlib, which is not installed: pip install -e '.[keras]'" in line
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
+def test_a_missing_runtime_is_said_before_the_run(
+    package: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """One line that says what to install; a model of one's own is compared without it."""
+    monkeypatch.setattr(command, "find_spec", lambda name: None if name == package else 1)
+    command.parse_arguments(["--model", "m.keras"])
+    with pytest.raises(SystemExit) as stopped:
+        command.main([])
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{package} is not installed; the report needs: pip install -e '.[keras]'" in line

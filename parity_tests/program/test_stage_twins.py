@@ -27,6 +27,7 @@ from parity_tests.reference.markers import EPOCH_LOSS, RANDOM_STREAM
 from parity_tests.reference.selection import needed_packages
 from parity_tests.report.sick_model import make_one_weight_wrong
 from parity_tests.report.stages import WEIGHT_SETS, Comparison
+from parity_tests.sides.exported import RUNTIMES
 
 pytestmark = [
     pytest.mark.slow,
@@ -93,6 +94,24 @@ STAGES: dict[str, Answer] = {
             "raw rows to probabilities", "forward.forward_stages", (stage,), elements=-1
         )
         for stage in ("logits", "probabilities")
+    },
+    **{
+        f"{runtime}: {stage}": answer
+        for runtime in RUNTIMES
+        for stage, answer in {
+            "exact probes": Answer(
+                f"{runtime}: exact probes",
+                "forward.forward_stages",
+                ("logits",),
+                elements=2 * 512,
+            ),
+            "raw rows to probabilities": Answer(
+                f"{runtime}: raw rows to probabilities",
+                "forward.forward_stages",
+                ("probabilities",),
+                elements=-1,
+            ),
+        }.items()
     },
     "random numbers: dropout masks": Answer(
         "random numbers", "random.dropout", (0,), elements=3 * 2048 * UNITS
@@ -201,7 +220,7 @@ def twin(truth: Comparison, lie: tuple[Answer, int]) -> tuple[Comparison, Liar]:
     if lie[0].function:
         comparison = Comparison(rows, liar, truth.seed, EPOCHS)
         comparison.torch_runs = truth.torch_runs
-        for name in ("keras_runs", "weights"):  # of every other step
+        for name in ("keras_runs", "weights", "exported"):  # of every other step
             if lie[0].function != "training.fits":
                 setattr(comparison, name, getattr(truth, name))
     else:  # the features themselves are the reference's answer
@@ -250,7 +269,7 @@ def check_twins(stage: str, truth: Comparison) -> None:
     )
     if stage.endswith("initial weights"):
         count = WEIGHTS  # each is compared with both of PyTorch's runs
-    if stage.startswith("exact probes"):
+    if "exact probes" in stage:
         count //= 2  # likewise with what integers say
     for at in places(answer, count, truth):
         comparison, liar = twin(truth, (answer, at))

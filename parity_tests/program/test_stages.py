@@ -32,8 +32,10 @@ from parity_tests.program.test_stage_twins import (
     twin,
 )
 from parity_tests.reference import keras_process
+from parity_tests.report import stages
 from parity_tests.report.stages import WEIGHT_SETS, Comparison
 from parity_tests.sides import torch_side
+from parity_tests.sides.exported import RUNTIMES
 from parity_tests.sides.training_pair import torch_fits, torch_steps
 from torch_impl import FraudClassifier, KerasDropout, to_keras_weights
 from torch_impl.keras.random import layer_seeds, shuffle_permutation
@@ -124,9 +126,9 @@ def test_every_number_of_every_stage_is_compared(truth: Comparison) -> None:
 
 def kind_of(stage: str) -> str:
     """Which kind of agreement is due."""
-    if stage.endswith(("weights copied", "initial weights")) or stage.startswith(
-        ("exact probes", "random numbers")
-    ):
+    if stage.endswith(("weights copied", "initial weights")) or stage.startswith("random numbers"):
+        return "exact"
+    if "exact probes" in stage:
         return "exact"
     if ", float64" in stage:
         return "double"
@@ -159,9 +161,11 @@ def test_a_wrong_number_makes_its_stage_differ(stage: str, truth: Comparison) ->
 
 
 def test_the_steps_are_named_and_in_order(truth: Comparison) -> None:
-    """Eleven, of which one for each set of weights."""
+    """One for each set of weights, two for each runtime."""
     assert [step.name for step in truth.steps()] == [
         "scaled features", "exact probes", *WEIGHT_SETS, "raw rows to probabilities",
+        *(f"{name}: {stage}" for name in RUNTIMES
+          for stage in ("exact probes", "raw rows to probabilities")),
         "random numbers", "one training step", "2 epochs of fit",
     ]  # fmt: skip
     once = Comparison(truth.prepared, truth.keras, SEED, epochs=1)
@@ -171,9 +175,38 @@ def test_the_steps_are_named_and_in_order(truth: Comparison) -> None:
     }
 
 
-def test_keras_is_asked_of_the_data_and_the_seed_at_hand(prepared: Prepared) -> None:
+def test_each_runtime_is_asked_of_the_probe_and_of_raw_rows(
+    truth: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its name, with the trained weights in a pipeline that stands at no other base rate."""
+    asked = []
+
+    def run_exported(runtime: str, module: torch.nn.Module, rows: np.ndarray) -> list[np.ndarray]:
+        asked.append((runtime, module, rows))
+        return [np.array(len(asked)), np.array(0)]
+
+    monkeypatch.setattr(stages, "run_exported", run_exported)
+    comparison = Comparison(truth.prepared, truth.keras, SEED, EPOCHS)
+    comparison.weights = truth.weights
+    assert comparison.exported == {"torch.export": (1, 2), "ONNX Runtime": (3, 4)}
+    probe, trained = exact_probe(SEED), truth.weights["trained weights"]
+    for (runtime, module, rows), (raw_runtime, pipeline, raw) in (asked[:2], asked[2:]):
+        assert runtime == raw_runtime
+        np.testing.assert_array_equal(rows, probe.features)
+        assert raw is truth.prepared.test.raw
+        assert pipeline.log_odds_shift == 0
+        assert pipeline.transform is comparison.transform
+        for model, weights in ((module, probe.weights), (pipeline.classifier, trained)):
+            for name, array in to_keras_weights(model).items():
+                np.testing.assert_array_equal(array, weights[name])
+
+
+def test_keras_is_asked_of_the_data_and_the_seed_at_hand(
+    prepared: Prepared, truth: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each question with its arguments, once."""
     echo = Echo()
+    monkeypatch.setattr(Comparison, "exported", truth.exported)
     results(Comparison(prepared, Answers(echo), seed=SEED, epochs=EPOCHS))
     asked: dict[str, list[Any]] = {}
     for name, args, kwargs in echo.asked:
@@ -238,6 +271,7 @@ def test_a_page_asks_for_the_weights_on_the_way(prepared: Prepared) -> None:
 def liar(truth: Comparison, frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> Iterator[Liar]:
     """Answers the command."""
     liar = Liar(truth.keras)
+    monkeypatch.setattr(Comparison, "exported", truth.exported)  # takes seconds
     monkeypatch.setattr(keras_process, "KerasProcess", lambda: Lent(liar))
     monkeypatch.setattr(command, "_rows", lambda _: (frame, "rows"))
     return liar

@@ -16,9 +16,10 @@ import torch
 
 from parity_tests.judge import bounds
 from parity_tests.judge.agreement import StageResult, exact, merged, within
-from parity_tests.judge.probes import exact_probe
+from parity_tests.judge.probes import Probe, exact_probe
 from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.sides import torch_side
+from parity_tests.sides.exported import RUNTIMES, run_exported
 from parity_tests.sides.step_trace import spread_steps
 from parity_tests.sides.training_pair import (
     Runs,
@@ -28,7 +29,13 @@ from parity_tests.sides.training_pair import (
     torch_fits,
     torch_steps,
 )
-from torch_impl import FeatureTransform, FraudClassifier, prior_log_odds, to_keras_weights
+from torch_impl import (
+    FeatureTransform,
+    FraudClassifier,
+    FraudPipeline,
+    prior_log_odds,
+    to_keras_weights,
+)
 from torch_impl.keras.random import shuffle_permutation
 
 if TYPE_CHECKING:
@@ -88,6 +95,11 @@ class Comparison:
         for name in WEIGHT_SETS:
             yield Step(name, lambda name=name: self.forward_pass(name))
         yield Step("raw rows to probabilities", self.end_to_end)
+        for name in RUNTIMES:
+            yield Step(f"{name}: exact probes", lambda name=name: self.exported_probes(name))
+            yield Step(
+                f"{name}: raw rows to probabilities", lambda name=name: self.exported_rows(name)
+            )
         yield Step("random numbers", self.random_numbers)
         yield Step("one training step", self.one_step)
         yield Step(f"{self.epochs} epochs of fit", self.training)
@@ -144,9 +156,40 @@ class Comparison:
         )
 
     @cached_property
+    def expected_on_test(self) -> dict[str, bounds.Bounded]:
+        """The same from raw rows in float64, and how far off it float32 may be."""
+        test, train = self.prepared.test, self.prepared.train
+        features = bounds.standardised(test.raw, train.raw)
+        return bounds.forward(features, self.weights["trained weights"])
+
+    @cached_property
     def transform(self) -> FeatureTransform:
         """Fitted by torch_impl itself, on the raw training rows."""
         return FeatureTransform.fit(self.prepared.train.raw)
+
+    @cached_property
+    def probe(self) -> Probe:
+        """Numbers whose result is the same bits in any order of summation."""
+        return exact_probe(self.seed)
+
+    @cached_property
+    def keras_on_probe(self) -> dict[str, np.ndarray]:
+        """Every stage of the probe in Keras."""
+        return self.keras.call("forward.forward_stages", self.probe.weights, self.probe.features)
+
+    @cached_property
+    def exported(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """By runtime: logits of the probe, and probabilities of the raw test rows."""
+        probed = torch_side.classifier(self.probe.weights)
+        trained = torch_side.classifier(self.weights["trained weights"])
+        pipeline = FraudPipeline(self.transform, trained)
+        return {
+            name: (
+                run_exported(name, probed, self.probe.features)[0],
+                run_exported(name, pipeline, self.prepared.test.raw)[0],
+            )
+            for name in RUNTIMES
+        }
 
     def scaled_features(self) -> list[StageResult]:
         """pandas and scikit-learn against `FeatureTransform`."""
@@ -158,18 +201,13 @@ class Comparison:
         return [merged("scaled features", results)]
 
     def exact_probes(self) -> list[StageResult]:
-        """Numbers whose result is the same bits in any order of summation."""
-        probe = exact_probe(self.seed)
+        """Both frameworks, and what integers say."""
+        probe, theirs = self.probe, self.keras_on_probe
         ours = torch_side.forward_stages(torch_side.classifier(probe.weights), probe.features)
-        theirs = self.keras.call("forward.forward_stages", probe.weights, probe.features)
-        rows = []
-        for stage, known in (
-            ("hidden pre-activations", probe.hidden),
-            ("logits", probe.logits),
-        ):
-            between = exact("", ours[stage], theirs[stage])
-            rows.append(merged(f"exact probes: {stage}", [between, exact("", ours[stage], known)]))
-        return rows
+        return [
+            _exact_twice(f"exact probes: {stage}", ours[stage], theirs[stage], known)
+            for stage, known in (("hidden pre-activations", probe.hidden), ("logits", probe.logits))
+        ]
 
     def forward_pass(self, name: str) -> list[StageResult]:
         """One set of weights: copied both ways, then every stage on all three splits."""
@@ -193,9 +231,7 @@ class Comparison:
     def end_to_end(self) -> list[StageResult]:
         """Raw test rows through each side's own transform and model, bounds carried along."""
         weights, test = self.weights["trained weights"], self.prepared.test
-        features = bounds.standardised(test.raw, self.prepared.train.raw)
-        expected = bounds.forward(features, weights)
-        theirs = self.keras_on_test
+        theirs, expected = self.keras_on_test, self.expected_on_test
         pipeline = torch.nn.Sequential(self.transform, torch_side.classifier(weights)).eval()
         with torch.no_grad():
             logits = pipeline(torch.from_numpy(test.raw))
@@ -204,6 +240,18 @@ class Comparison:
             within(f"raw rows to {stage}", "proven", ours[stage], theirs[stage], *expected[stage])
             for stage in ours
         ]
+
+    def exported_probes(self, runtime: str) -> list[StageResult]:
+        """The classifier's exported program with the probe's weights, and Keras."""
+        stage, (logits, _) = f"{runtime}: exact probes", self.exported[runtime]
+        theirs = self.keras_on_probe["logits"]
+        return [_exact_twice(stage, logits, theirs, self.probe.logits)]
+
+    def exported_rows(self, runtime: str) -> list[StageResult]:
+        """Raw test rows through the pipeline's exported program, and through Keras."""
+        stage, (_, ours) = f"{runtime}: raw rows to probabilities", self.exported[runtime]
+        theirs = self.keras_on_test["probabilities"]
+        return [within(stage, "proven", ours, theirs, *self.expected_on_test["probabilities"])]
 
     def random_numbers(self) -> list[StageResult]:
         """The dropout masks and the order of rows that Keras draws from the seed."""
@@ -237,3 +285,10 @@ class Comparison:
         """The whole run, in float32 and in float64."""
         name = f"fit, {self.epochs} epoch{'s' if self.epochs > 1 else ''}"
         return compare_runs(name, self.torch_runs, self.keras_runs)
+
+
+def _exact_twice(
+    stage: str, ours: np.ndarray, theirs: np.ndarray, known: np.ndarray
+) -> StageResult:
+    """The same bits as Keras's, and as what integers say."""
+    return merged(stage, [exact("", ours, theirs), exact("", ours, known)])

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["sealed", "unsealed"]
+__all__ = ["header_size", "sealed", "unsealed"]
 
 LARGEST_HEADER = 1 << 26  # of a checkpoint: a history of a hundred thousand epochs
 
@@ -32,6 +32,11 @@ def sealed(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> bytes:
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     text = json.dumps(facts)
     return save(plain, {"facts": text, "sha256": _digest(text, plain)})
+
+
+def header_size(content: bytes) -> int:
+    """Bytes of the header of a safetensors file that begins so."""
+    return int.from_bytes(content[:8], "little")
 
 
 def unsealed(
@@ -55,8 +60,10 @@ def unsealed(
     from safetensors import SafetensorError, safe_open
 
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise ValueError("no plain file")
         with path.open("rb") as file:
-            header_bytes = int.from_bytes(file.read(8), "little")
+            header_bytes = header_size(file.read(8))
         if header_bytes > largest:
             raise ValueError(f"a header of {header_bytes} bytes; at most {largest} are read")
         with safe_open(path, "pt") as opened:
@@ -78,7 +85,7 @@ def unsealed(
         facts = json.loads(text)
     except (ValueError, RecursionError) as reason:
         raise error(f"{path}: its facts are no JSON ({str(reason)[:200]})") from None
-    came = facts.get("format") if isinstance(facts, dict) else facts
+    came = facts.get("format") if isinstance(facts, dict) else None
     if came != format_:
         raise error(f"{path}: has format {str(came)[:80]!r}; expected {format_!r}")
     return facts, tensors

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from torch_impl.base.printing import printable
 from torch_impl.keras.layers.network import Network
 
 __all__ = [
@@ -19,14 +20,6 @@ __all__ = [
 ]
 
 MOST_LAYERS = 2_000  # of one network; a module of as many is built in half a second
-
-_LONGEST_LINE = 8_000  # two of the longest paths
-
-
-def printable(text: str) -> str:
-    """One line that cannot steer a terminal, whatever a file put into it."""
-    line = " ".join(text[:_LONGEST_LINE].split())
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
 
 
 class KerasFileError(ValueError):

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -12,6 +16,7 @@ from torch import nn
 from torch_impl.base.modes import inference
 from torch_impl.base.replacing import replace_file
 from torch_impl.features import FeatureTransform
+from torch_impl.pipeline.onnx_operators import exact_translations
 from torch_impl.pipeline.pipeline import FraudPipeline
 
 __all__ = ["OPSET", "export", "exported_program", "onnx_bytes"]
@@ -42,7 +47,8 @@ def export(module: nn.Module, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     if path.suffix == ".pt2":
         buffer = io.BytesIO()
-        torch.export.save(exported_program(module), buffer)
+        with _quiet():
+            torch.export.save(exported_program(module), buffer)
         replace_file(path, buffer.getvalue())
     elif path.suffix == ".onnx":
         replace_file(path, onnx_bytes(module))
@@ -51,10 +57,16 @@ def export(module: nn.Module, path: str | os.PathLike[str]) -> None:
 
 
 def exported_program(module: nn.Module) -> torch.export.ExportedProgram:
-    """The module's inference as `torch.export` has it, with any number of rows."""
+    """The module's inference as `torch.export` has it, with any number of rows.
+
+    No path of this machine is in it.
+    """
     rows = torch.export.Dim("rows")
-    with inference(module):
-        return torch.export.export(module, (_example(module),), dynamic_shapes=({0: rows},))
+    with inference(module), _quiet():
+        program = torch.export.export(module, (_example(module),), dynamic_shapes=({0: rows},))
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # somebody's files, and lines of them
+    return program
 
 
 def onnx_bytes(module: nn.Module) -> bytes:
@@ -64,20 +76,18 @@ def onnx_bytes(module: nn.Module) -> bytes:
         ModuleNotFoundError: onnx or onnxscript is not installed.
     """
     import onnx
-    import onnxscript  # noqa: F401 (what torch.onnx says where it is missing is no one line)
 
     outputs = _OUTPUTS if isinstance(module, FraudPipeline) else ("logits",)
-    with inference(module):
-        program = torch.onnx.export(
+    with inference(module), _quiet():
+        model = torch.onnx.export(
             exported_program(module),
             input_names=["rows"],
             output_names=outputs,
             opset_version=OPSET,
+            custom_translation_table=exact_translations(),
             dynamo=True,
             verbose=False,
-        )
-    assert program is not None
-    model = program.model_proto
+        ).model_proto
     # torch notes beside each part where in somebody's files it comes from.
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info):
@@ -85,6 +95,20 @@ def onnx_bytes(module: nn.Module) -> bytes:
     onnx.checker.check_model(model)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Torch's exporters tell their users of torch's own affairs."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _example(module: nn.Module) -> torch.Tensor:

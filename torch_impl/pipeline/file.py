@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torch_impl.base.printing import printable
 from torch_impl.base.replacing import replace_file
-from torch_impl.base.sealed import sealed, unsealed
+from torch_impl.base.sealed import header_size, sealed, unsealed
 from torch_impl.features import FeatureTransform
 from torch_impl.keras.layers.dropout import KerasDropout
 from torch_impl.model import FraudClassifier
@@ -25,7 +26,16 @@ _FLOATS = (torch.float32, torch.float64)
 
 
 class PipelineFileError(ValueError):
-    """A file is no whole pipeline, or says what no pipeline can be: one line with its path."""
+    """A file is no whole pipeline, or says what no pipeline can be.
+
+    The message is one line; what a file put into it cannot steer a terminal.
+
+    Args:
+        message: is made one printable line.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 def save_pipeline(pipeline: FraudPipeline, path: str | os.PathLike[str]) -> None:
@@ -39,7 +49,8 @@ def save_pipeline(pipeline: FraudPipeline, path: str | os.PathLike[str]) -> None
         path: of the file; `.safetensors` is its customary ending.
 
     Raises:
-        ValueError: a number in it is not finite, or of no type that is kept; nothing is written.
+        ValueError: a number in it is not finite, or of no type that is kept, or its columns'
+            names are too long; nothing is written.
         OSError: the file cannot be written.
     """
     tensors = {
@@ -59,7 +70,14 @@ def save_pipeline(pipeline: FraudPipeline, path: str | os.PathLike[str]) -> None
         "output_bias": pipeline.classifier.output_bias,
         "trained_on": None if pipeline.trained_on is None else list(pipeline.trained_on),
     }
-    replace_file(Path(path), sealed(facts, tensors))
+    content = sealed(facts, tensors)
+    header = header_size(content)
+    if header > _LARGEST_HEADER:
+        raise ValueError(
+            f"save_pipeline: a header of {header} bytes; expected {_LARGEST_HEADER} at most, "
+            "which fewer columns or shorter names need"
+        )
+    replace_file(Path(path), content)
 
 
 def load_pipeline(path: str | os.PathLike[str]) -> FraudPipeline:
@@ -78,12 +96,10 @@ def load_pipeline(path: str | os.PathLike[str]) -> FraudPipeline:
     path = Path(path)
     facts, tensors = unsealed(path, "pipeline", _FORMAT, PipelineFileError, _LARGEST_HEADER)
     try:
-        return _built(facts, tensors)
-    except PipelineFileError as error:
-        raise PipelineFileError(f"{path}: {error}") from None
-    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
-        told = "".join(c if c.isprintable() else " " for c in str(error))
-        raise PipelineFileError(f"{path}: is no pipeline ({told[:200]})") from None
+        with torch.random.fork_rng([]):  # loading a file draws from no one's generator
+            return _built(facts, tensors)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise PipelineFileError(f"{path}: is no pipeline: {str(error)[:1000]}") from None
 
 
 def _built(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> FraudPipeline:
@@ -101,6 +117,8 @@ def _built(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> FraudPipe
         raise PipelineFileError("its dropout or output bias is no number")
     trained_on = facts["trained_on"]
     if trained_on is not None:
+        if not isinstance(trained_on, list) or len(trained_on) != len(TrainedOn._fields):
+            raise PipelineFileError(f"its trained_on is not {', '.join(TrainedOn._fields)}")
         trained_on = TrainedOn(*trained_on)
     pipeline = FraudPipeline(
         FeatureTransform(torch.zeros(features), torch.ones(features)),
@@ -114,7 +132,7 @@ def _built(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> FraudPipe
         if _kind(tensors.get(name)) != _kind(own)
     ]
     faults += [f"{name[:80]} is unknown" for name in tensors.keys() - pipeline.state_dict().keys()]
-    faults += [
+    faults = faults or [
         f"{name} holds NaN or infinity"
         for name, value in tensors.items()
         if not name.endswith("_extra_state") and not bool(value.isfinite().all())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -52,7 +53,7 @@ class FraudPipeline(Unscriptable, nn.Module):
     `torch.export`, `torch.compile`, `torch.jit.trace` and ONNX take it, with any number of rows.
 
     Args:
-        transform: from raw rows to features.
+        transform: from raw rows to features, which it gives in the classifier's dtype from now on.
         classifier: from features to logits.
         columns: names of a raw row's F numbers, in order.
         threshold: a row is called fraud where its probability is above, 0 to 1.
@@ -83,11 +84,15 @@ class FraudPipeline(Unscriptable, nn.Module):
                 f"FraudPipeline: {widths[0]} columns, a transform of {widths[1]} and a classifier "
                 f"of {widths[2]}; expected one width"
             )
-        if len({*columns}) < len(columns) or not all(isinstance(c, str) and c for c in columns):
-            raise ValueError(f"FraudPipeline: columns={columns!r}; expected names that differ")
-        self.transform, self.classifier, self.columns = transform, classifier, tuple(columns)
-        self.trained_on = None if trained_on is None else _checked(trained_on)
+        named = all(isinstance(c, str) and c and c.isprintable() for c in columns)
+        if not named or len({*columns}) < len(columns):
+            raise ValueError(
+                f"FraudPipeline: columns={columns!r}; expected printable names that differ"
+            )
         number = classifier.hidden.weight.detach().new_zeros(())
+        self.transform, self.classifier = transform.to(number.dtype), classifier
+        self.columns = tuple(columns)
+        self.trained_on = None if trained_on is None else _checked(trained_on)
         self.register_buffer("_threshold", number)
         self.register_buffer("_log_odds_shift", number.clone())
         self.threshold = threshold
@@ -166,9 +171,14 @@ class FraudPipeline(Unscriptable, nn.Module):
             rows: (N, F) raw rows, a tensor or an array.
 
         Raises:
-            ValueError: the rows have another width.
+            ValueError: the rows are no table, or of another width.
         """
         table = as_tensor(rows, self.transform.mean)
+        if table.ndim != 2:
+            raise ValueError(
+                f"FraudPipeline: rows came as {tuple(table.shape)}; "
+                f"expected (N, {len(self.columns)})"
+            )
         with inference(self):
             return torch.cat([self(block)[0] for block in torch.split(table, _BLOCK)])
 
@@ -176,7 +186,7 @@ class FraudPipeline(Unscriptable, nn.Module):
         """Whether each row's probability is above the threshold, bool (N, 1).
 
         Raises:
-            ValueError: the rows have another width.
+            ValueError: the rows are no table, or of another width.
         """
         return self.predict_proba(rows) > self._threshold
 
@@ -192,6 +202,7 @@ def _checked(trained_on: TrainedOn) -> TrainedOn:
         for name in ("positives", "negatives")
     )
     factor = trained_on.odds_factor
-    if not (isinstance(factor, (int, float)) and 0 < factor < math.inf):
+    number = isinstance(factor, (int, float)) and not isinstance(factor, bool)
+    if not (number and 0 < factor <= sys.float_info.max):
         raise ValueError(f"TrainedOn: odds_factor={factor!r}; expected a number above 0")
     return TrainedOn(positives, negatives, float(factor))

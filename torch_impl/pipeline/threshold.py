@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -47,7 +47,8 @@ class Ranking:
     """Rows by falling probability: every set of alerts that some threshold can give.
 
     Candidate k calls fraud the k groups of equal probabilities that are the highest, from
-    none of them to all. Rows of one probability are never parted.
+    none of them to all. Rows of one probability are never parted, and rows of probability 0
+    never called fraud: no probability is above a threshold that is below 0.
 
     Args:
         probabilities: (N,) or (N, 1), float32 or float64, 0 to 1.
@@ -57,17 +58,21 @@ class Ranking:
         ValueError: there are no rows, a probability or a label is none, or shapes differ.
     """
 
+    positives: int
+    """Frauds among the rows."""
+    negatives: int
+    """The other rows."""
+
     levels: NDArray[np.floating]
     """The K different probabilities, falling."""
     true_positives: NDArray[np.int64]
-    """(K + 1,) of each candidate."""
+    """Of each of the K + 1 candidates; of the first K where the lowest probability is 0."""
     false_positives: NDArray[np.int64]
-    """(K + 1,) of each candidate."""
+    """Likewise."""
 
     def __init__(self, probabilities: ArrayLike, labels: ArrayLike | None = None) -> None:
-        p = np.asarray(probabilities)
-        p = p.reshape(-1) if p.ndim == 2 and p.shape[1] == 1 else p
-        frauds = np.zeros(p.shape, bool) if labels is None else np.asarray(labels).reshape(-1)
+        p = _column(probabilities)
+        frauds = np.zeros(p.shape, bool) if labels is None else _column(labels)
         if p.ndim != 1 or p.shape != frauds.shape or not len(p):
             raise ValueError(
                 f"Ranking: probabilities of {p.shape} rows came with labels of {frauds.shape}; "
@@ -81,18 +86,13 @@ class Ranking:
         self.levels = levels[::-1]
         of_level = np.bincount(group, minlength=len(levels))[::-1]
         frauds_of_level = np.bincount(group[frauds.astype(bool)], minlength=len(levels))[::-1]
-        self.true_positives = np.concatenate([[0], np.cumsum(frauds_of_level)])
-        self.false_positives = np.concatenate([[0], np.cumsum(of_level - frauds_of_level)])
-
-    @property
-    def positives(self) -> int:
-        """Frauds among the rows."""
-        return int(self.true_positives[-1])
-
-    @property
-    def negatives(self) -> int:
-        """The other rows."""
-        return int(self.false_positives[-1])
+        self.positives = int(frauds_of_level.sum())
+        self.negatives = len(p) - self.positives
+        candidates = len(levels) + bool(levels[0] > 0)
+        self.true_positives, self.false_positives = (
+            np.concatenate([[0], np.cumsum(counts)])[:candidates]
+            for counts in (frauds_of_level, of_level - frauds_of_level)
+        )
 
     def at(self, threshold: float) -> Choice:
         """What a threshold calls fraud: rows whose probability is above it.
@@ -159,8 +159,7 @@ def threshold_for_precision(ranking: Ranking, precision: float) -> Choice:
     reached = found / alerts
     serves = np.flatnonzero(reached >= precision)
     if not len(serves):
-        best = float(reached.max())
-        raise ValueError(f"precision={precision}: no threshold reaches it; the best is {best:.4g}")
+        raise _unreached("precision", precision, reached)
     most = serves[found[serves] == found[serves].max()]
     return ranking.choice(int(most[0]) + 1)
 
@@ -173,13 +172,16 @@ def threshold_for_recall(ranking: Ranking, recall: float) -> Choice:
         recall: share of the frauds, above 0, at most 1.
 
     Raises:
-        ValueError: the share is out of range, or there is no fraud.
+        ValueError: the share is out of range, there is no fraud, or no threshold has it.
     """
     _check_share("recall", recall)
     if not ranking.positives:
         raise ValueError(f"recall={recall}: there is no fraud among the rows; expected one")
     reached = ranking.true_positives / ranking.positives
-    return ranking.choice(int(np.argmax(reached >= recall)))
+    serves = np.flatnonzero(reached >= recall)
+    if not len(serves):
+        raise _unreached("recall", recall, reached)
+    return ranking.choice(int(serves[0]))
 
 
 def threshold_for_alerts(ranking: Ranking, alerts: float) -> Choice:
@@ -195,6 +197,16 @@ def threshold_for_alerts(ranking: Ranking, alerts: float) -> Choice:
     if not alerts >= 0:
         raise ValueError(f"alerts={alerts}; expected 0 or more")
     return ranking.choice(int(np.flatnonzero(_alerts(ranking) <= alerts)[-1]))
+
+
+def _column(values: ArrayLike) -> NDArray[Any]:
+    array = np.asarray(values)
+    return array.reshape(-1) if array.ndim == 2 and array.shape[1] == 1 else array
+
+
+def _unreached(name: str, share: float, reached: NDArray[np.floating]) -> ValueError:
+    best = reached.max(initial=0.0)
+    return ValueError(f"{name}={share}: no threshold reaches it; the best is {best:.4g}")
 
 
 def _alerts(ranking: Ranking) -> NDArray[np.int64]:
