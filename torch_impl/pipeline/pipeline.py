@@ -13,18 +13,16 @@ from torch import Tensor, nn
 
 from torch_impl.base.arguments import whole
 from torch_impl.base.arrays import as_tensor
-from torch_impl.base.modes import inference
 from torch_impl.base.scripting import Unscriptable
 from torch_impl.features import FeatureTransform
 from torch_impl.model import FraudClassifier
 from torch_impl.pipeline.base_rate import log_odds
+from torch_impl.scoring import probabilities
 
 __all__ = ["COLUMNS", "FraudPipeline", "TrainedOn"]
 
 COLUMNS = (*(f"V{i}" for i in range(1, 29)), "Amount")
 """Of a raw row of the tutorial's data: 28 principal components, and euros."""
-
-_BLOCK = 8192  # rows at a time
 
 
 class TrainedOn(NamedTuple):
@@ -167,6 +165,8 @@ class FraudPipeline(Unscriptable, nn.Module):
     def predict_proba(self, rows: ArrayLike | Tensor) -> Tensor:
         """Probabilities (N, 1), without dropout whatever mode the module is in.
 
+        In one pass over memory: see `torch_impl.scoring`.
+
         Args:
             rows: (N, F) raw rows, a tensor or an array.
 
@@ -179,8 +179,7 @@ class FraudPipeline(Unscriptable, nn.Module):
                 f"FraudPipeline: rows came as {tuple(table.shape)}; "
                 f"expected (N, {len(self.columns)})"
             )
-        with inference(self):
-            return torch.cat([self(block)[0] for block in torch.split(table, _BLOCK)])
+        return probabilities(self.transform, self.classifier, table, self.log_odds_shift)
 
     def decide(self, rows: ArrayLike | Tensor) -> Tensor:
         """Whether each row's probability is above the threshold, bool (N, 1).

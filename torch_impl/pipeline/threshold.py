@@ -44,11 +44,10 @@ class Choice(NamedTuple):
 
 
 class Ranking:
-    """Rows by falling probability: every set of alerts that some threshold can give.
+    """Rows by falling probability.
 
     Candidate k calls fraud the k groups of equal probabilities that are the highest, from
-    none of them to all. Rows of one probability are never parted, and rows of probability 0
-    never called fraud: no probability is above a threshold that is below 0.
+    none of them to all. Rows of one probability are never parted.
 
     Args:
         probabilities: (N,) or (N, 1), float32 or float64, 0 to 1.
@@ -66,7 +65,7 @@ class Ranking:
     levels: NDArray[np.floating]
     """The K different probabilities, falling."""
     true_positives: NDArray[np.int64]
-    """Of each of the K + 1 candidates; of the first K where the lowest probability is 0."""
+    """Of each of the K + 1 candidates."""
     false_positives: NDArray[np.int64]
     """Likewise."""
 
@@ -88,11 +87,18 @@ class Ranking:
         frauds_of_level = np.bincount(group[frauds.astype(bool)], minlength=len(levels))[::-1]
         self.positives = int(frauds_of_level.sum())
         self.negatives = len(p) - self.positives
-        candidates = len(levels) + bool(levels[0] > 0)
         self.true_positives, self.false_positives = (
-            np.concatenate([[0], np.cumsum(counts)])[:candidates]
+            np.concatenate([[0], np.cumsum(counts)])
             for counts in (frauds_of_level, of_level - frauds_of_level)
         )
+
+    def reachable(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """True and false positives of those candidates that some threshold gives.
+
+        Rows of probability 0 are above none: a threshold is at least 0.
+        """
+        candidates = len(self.levels) + bool(self.levels[-1] > 0)
+        return self.true_positives[:candidates], self.false_positives[:candidates]
 
     def at(self, threshold: float) -> Choice:
         """What a threshold calls fraud: rows whose probability is above it.
@@ -140,8 +146,8 @@ def threshold_for_cost(ranking: Ranking, miss: float, false_alarm: float) -> Cho
             f"costs of a miss={miss} and of a false alarm={false_alarm}; expected 0 or more, and "
             "one above 0"
         )
-    missed = ranking.positives - ranking.true_positives
-    return ranking.choice(int(np.argmin(miss * missed + false_alarm * ranking.false_positives)))
+    found, alarms = ranking.reachable()
+    return ranking.choice(int(np.argmin(miss * (ranking.positives - found) + false_alarm * alarms)))
 
 
 def threshold_for_precision(ranking: Ranking, precision: float) -> Choice:
@@ -155,8 +161,8 @@ def threshold_for_precision(ranking: Ranking, precision: float) -> Choice:
         ValueError: the share is out of range, or no threshold has it; the best is told.
     """
     _check_share("precision", precision)
-    found, alerts = ranking.true_positives[1:], _alerts(ranking)[1:]
-    reached = found / alerts
+    found, alarms = (counts[1:] for counts in ranking.reachable())
+    reached = found / (found + alarms)
     serves = np.flatnonzero(reached >= precision)
     if not len(serves):
         raise _unreached("precision", precision, reached)
@@ -177,7 +183,7 @@ def threshold_for_recall(ranking: Ranking, recall: float) -> Choice:
     _check_share("recall", recall)
     if not ranking.positives:
         raise ValueError(f"recall={recall}: there is no fraud among the rows; expected one")
-    reached = ranking.true_positives / ranking.positives
+    reached = ranking.reachable()[0] / ranking.positives
     serves = np.flatnonzero(reached >= recall)
     if not len(serves):
         raise _unreached("recall", recall, reached)
@@ -196,7 +202,8 @@ def threshold_for_alerts(ranking: Ranking, alerts: float) -> Choice:
     """
     if not alerts >= 0:
         raise ValueError(f"alerts={alerts}; expected 0 or more")
-    return ranking.choice(int(np.flatnonzero(_alerts(ranking) <= alerts)[-1]))
+    found, alarms = ranking.reachable()
+    return ranking.choice(int(np.flatnonzero(found + alarms <= alerts)[-1]))
 
 
 def _column(values: ArrayLike) -> NDArray[Any]:
@@ -207,10 +214,6 @@ def _column(values: ArrayLike) -> NDArray[Any]:
 def _unreached(name: str, share: float, reached: NDArray[np.floating]) -> ValueError:
     best = reached.max(initial=0.0)
     return ValueError(f"{name}={share}: no threshold reaches it; the best is {best:.4g}")
-
-
-def _alerts(ranking: Ranking) -> NDArray[np.int64]:
-    return ranking.true_positives + ranking.false_positives
 
 
 def _check_share(name: str, share: float) -> None:
