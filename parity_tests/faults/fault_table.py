@@ -578,7 +578,7 @@ FAULTS = (
     Change("Wald's interval in the place of Wilson's", _CURVES, "np.sqrt(rate * (1 - rate) / n + _Z**2 / (4 * n**2))", "np.sqrt(rate * (1 - rate) / n)", _SEEN),
     Change("a shifted ranking changes the one it was made of", _CURVES, "moved = copy.copy(ranking)", "moved = ranking", _SEEN),
     Change("both classes' shares of all rows", _CURVES, "weights=np.diff(counts))[0] / max(counts[-1], 1)", "weights=np.diff(counts))[0] / len(odds)", _SEEN),
-    Change("two distributions compared below their steps", _BINS, 'side="right"', 'side="left"', _SEEN),
+    Change("two distributions apart as if both had as many values", _BINS, "/ len(v) for v in (frauds, others)]", "/ len(frauds) for v in (frauds, others)]", _SEEN),
     Change("values beyond the quantiles are left out", _BINS, "np.histogram(np.clip(v, low, high), edges)", "np.histogram(v, edges)", _SEEN),
     Change("the base rate corrected twice where it should be undone", _EVALUATION, "shifted(ranking, -shift)", "shifted(ranking, shift)", _SHOWN),
     Change("misses shown as false alarms", _EVALUATION, '"missed frauds": f"{missed:,}"', '"missed frauds": f"{called.false_positives:,}"', _SHOWN),
