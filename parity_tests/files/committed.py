@@ -6,12 +6,22 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from torch_impl.keras_files.contents import Contents
 
-__all__ = ["COMMITTED", "FOLDER", "KERAS_2", "KERAS_3", "MANIFESTS", "bits", "check_bits"]
+__all__ = [
+    "COMMITTED",
+    "FOLDER",
+    "KERAS_2",
+    "KERAS_3",
+    "MANIFESTS",
+    "bits",
+    "check_bits",
+    "same_bits",
+]
 
 FOLDER = Path(__file__).parent / "keras_files"
 MANIFESTS = {
@@ -41,3 +51,21 @@ def check_bits(came: Contents, told: dict[str, Any], optimizer: bool) -> None:
         assert list(tensors) == list(told[group])
         for name, (dtype, raw) in told[group].items():
             assert bits(tensors[name]) == (dtype, told["shapes"][name], raw), (group, name)
+
+
+def same_bits(one: Contents, other: Contents) -> None:
+    """Of the same layers, weights and Adam; the rate as HDF5 holds it, in float32."""
+    assert list(one.weights) == list(other.weights)
+    assert one.network == other.network
+    for name, tensor in one.weights.items():
+        assert bits(tensor) == bits(other.weights[name]), name
+    if one.optimizer is None:
+        assert other.optimizer is None
+        return
+    assert other.optimizer is not None
+    for field in ("iterations", "beta_1", "beta_2", "epsilon"):
+        assert getattr(one.optimizer, field) == getattr(other.optimizer, field)
+    assert np.float32(one.optimizer.learning_rate) == np.float32(other.optimizer.learning_rate)
+    for kind in ("momentum", "velocity"):
+        for name, tensor in getattr(one.optimizer, kind).items():
+            assert bits(tensor) == bits(getattr(other.optimizer, kind)[name]), (kind, name)

@@ -17,28 +17,15 @@ import numpy as np
 import pytest
 import torch
 
-from parity_tests.files.committed import FOLDER
+from parity_tests.files.committed import FOLDER, same_bits
 from parity_tests.files.test_keras_files_hostile import LEGACY, archive, hdf5, layer
 from torch_impl import KerasFileError, KerasNetwork, load_keras, load_keras_optimizer
 from torch_impl.__main__ import main
 from torch_impl.keras.layers.network import Layer, Network
 from torch_impl.keras_files.config import model_config
-from torch_impl.keras_files.contents import Contents
 from torch_impl.keras_files.reading import read_keras
 
 NEWEST = FOLDER / "keras_3.15.1"
-
-
-def same(ours: Contents, theirs: Contents) -> None:
-    """Of the same layers, weights and Adam, bit for bit."""
-    assert ours.network == theirs.network
-    assert list(ours.weights) == list(theirs.weights)
-    assert all(torch.equal(ours.weights[name], theirs.weights[name]) for name in theirs.weights)
-    assert (ours.optimizer is None) == (theirs.optimizer is None)
-    if ours.optimizer is not None:
-        for kind in ("momentum", "velocity"):
-            came, told = getattr(ours.optimizer, kind), getattr(theirs.optimizer, kind)
-            assert all(torch.equal(came[name], told[name]) for name in told)
 
 
 def test_an_archive_of_windows_is_read(tmp_path: Path) -> None:
@@ -56,7 +43,7 @@ def test_an_archive_of_windows_is_read(tmp_path: Path) -> None:
     assert any(name.startswith("layers\\") for name in h5py.File(changed))
     path = tmp_path / "x.keras"
     path.write_bytes(archive(weights=changed.getvalue(), good=good))
-    same(read_keras(path), read_keras(good))
+    same_bits(read_keras(path), read_keras(good))
 
 
 def legacy(change: Callable[[dict[str, Any]], object], folder: Path) -> Path:

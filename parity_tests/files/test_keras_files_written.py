@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from parity_tests.files.committed import COMMITTED, FOLDER, MANIFESTS, bits
+from parity_tests.files.committed import COMMITTED, FOLDER, MANIFESTS, bits, same_bits
 from parity_tests.judge.agreement import no_farther, ulp_off, within
 from parity_tests.judge.bounds import exactly, forward
 from parity_tests.reference.keras_process import KerasProcess
@@ -29,7 +29,6 @@ from torch_impl import (
     save_keras,
     to_keras_weights,
 )
-from torch_impl.keras_files.contents import Contents
 from torch_impl.keras_files.reading import read_keras
 from torch_impl.keras_files.writing import write_keras
 
@@ -43,23 +42,6 @@ def trained(dtype: torch.dtype = torch.float32) -> tuple[FraudClassifier, KerasA
     optimizer = KerasAdam(model.parameters(), lr=3e-3)
     fit(model, X, Y, batch_size=32, epochs=2, seed=4, optimizer=optimizer, progress=False)
     return model, optimizer
-
-
-def same_bits(one: Contents, other: Contents) -> None:
-    assert list(one.weights) == list(other.weights)
-    assert one.network == other.network
-    for name, tensor in one.weights.items():
-        assert bits(tensor) == bits(other.weights[name]), name
-    if one.optimizer is None:
-        assert other.optimizer is None
-        return
-    assert other.optimizer is not None
-    for field in ("iterations", "beta_1", "beta_2", "epsilon"):
-        assert getattr(one.optimizer, field) == getattr(other.optimizer, field)
-    assert np.float32(one.optimizer.learning_rate) == np.float32(other.optimizer.learning_rate)
-    for kind in ("momentum", "velocity"):
-        for name, tensor in getattr(one.optimizer, kind).items():
-            assert bits(tensor) == bits(getattr(other.optimizer, kind)[name]), (kind, name)
 
 
 @pytest.mark.parametrize("ending", [".keras", ".weights.h5", ".h5", ".safetensors"])

@@ -26,7 +26,7 @@ from parity_tests.files.hostile import members_of, zipped
 from torch_impl.keras_files.contents import KerasFileError
 from torch_impl.keras_files.reading import read_keras
 
-__all__ = ["Outcome", "run"]
+__all__ = ["Outcome", "bent", "run"]
 
 _EXTREMES = (0, 1, 7, 127, 128, 255, 2**16 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1)
 _VALUES: tuple[Any, ...] = (
@@ -94,7 +94,7 @@ def run(cases: int, seed: int, traced: bool = True) -> Outcome:
 def _mutated(draw: random.Random, content: bytes) -> bytes:
     if content[:2] == b"PK" and draw.random() < 0.9:
         return _mutated_archive(draw, content)
-    return _mutated_bytes(draw, content)
+    return bent(draw, content)
 
 
 def _mutated_archive(draw: random.Random, content: bytes) -> bytes:
@@ -109,7 +109,7 @@ def _mutated_archive(draw: random.Random, content: bytes) -> bytes:
     elif draw.random() < 0.05:
         del members[name]
     else:
-        members[name] = _mutated_bytes(draw, members[name])
+        members[name] = bent(draw, members[name])
     kind = draw.choice((zipfile.ZIP_STORED, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
     return zipped(members, kind)
 
@@ -140,8 +140,9 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
             yield from _places(value[key])
 
 
-def _mutated_bytes(draw: random.Random, content: bytes) -> bytes:
-    changed = bytearray(content)
+def bent(draw: random.Random, content: bytes) -> bytes:
+    """Bytes changed, cut off, put in or taken from elsewhere, in a place or several."""
+    changed = bytearray(content or b"\0")
     for _ in range(draw.choice((1, 1, 1, 2, 4, 16))):
         at, action = draw.randrange(len(changed)), draw.random()
         if action < 0.35:
@@ -155,7 +156,9 @@ def _mutated_bytes(draw: random.Random, content: bytes) -> bytes:
         elif action < 0.85:
             start, size = draw.randrange(len(changed)), draw.randrange(1, 200)
             changed[at : at + size] = changed[start : start + size]
-        elif action < 0.92:
+        elif action < 0.88:
+            changed[at:at] = draw.randbytes(draw.randrange(1, 12))
+        elif action < 0.94:
             del changed[at : at + draw.randrange(1, 100)]
         else:
             del changed[at:]

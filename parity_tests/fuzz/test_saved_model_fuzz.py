@@ -23,6 +23,7 @@ from parity_tests.files.tensorflow.bundle_writer import (
     table,
     text_tensor,
 )
+from parity_tests.fuzz.__main__ import bent
 from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.reference.markers import TENSORFLOW_FILES
 from torch_impl.keras_files.contents import Contents, KerasFileError
@@ -38,7 +39,7 @@ def mutated(draw: random.Random, data: bytes) -> bytes:
     """A message changed in one place, as deep inside as chance wills; its lengths are right."""
     fields = decode(data) if data else None
     if not fields or draw.random() < 0.05:
-        return noisy(draw, data)
+        return bent(draw, data)
     index = draw.randrange(len(fields))
     number, kind, value = fields[index]
     action = draw.random()
@@ -59,22 +60,6 @@ def mutated(draw: random.Random, data: bytes) -> bytes:
     else:
         fields[index] = number, 0, draw.choice(EXTREMES)
     return encode(fields)
-
-
-def noisy(draw: random.Random, data: bytes) -> bytes:
-    """Bytes changed, cut off, put in or taken from elsewhere."""
-    content = bytearray(data)
-    place = draw.randrange(len(content) + 1)
-    action = draw.randrange(4)
-    if action == 0 and content:
-        content[place % len(content)] ^= 1 << draw.randrange(8)
-    elif action == 1:
-        del content[place:]
-    elif action == 2:
-        content[place:place] = draw.randbytes(draw.randrange(1, 12))
-    else:
-        del content[place : place + draw.randrange(1, 12)]
-    return bytes(content)
 
 
 def change_file(name: str) -> Callable[[random.Random, Path], None]:
@@ -119,7 +104,7 @@ def change_block(draw: random.Random, folder: Path) -> None:
     """The index's block itself, its checksum right."""
     path = folder / f"{VARIABLES}.index"
     entries = {key: bytes(value) for key, value in read_table(path.read_bytes(), "").items()}
-    block = noisy(draw, entries_block(list(entries.items())))
+    block = bent(draw, entries_block(list(entries.items())))
     path.write_bytes(table(entries, block=block))
 
 

@@ -201,7 +201,7 @@ def test_names_are_text_and_never_markup(
     """A file, a stage or a version called <script> stays a name."""
     origin = Origin(HOSTILE, {**ORIGIN.data, HOSTILE: HOSTILE}, {HOSTILE: HOSTILE}, {"m": HOSTILE})
     renamed = [replace(r, stage=HOSTILE, detail=HOSTILE) for r in broken_results]
-    renamed += [replace(r, stage=f"{HOSTILE}: {HOSTILE}") for r in results]
+    renamed += [replace(r, stage=f"{HOSTILE}: {HOSTILE}") for r in results[:3]]
     text = page(renamed, evidence, origin)
     assert "<script" not in text
     read = Strict(text)
