@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from functools import cache
 
@@ -11,7 +12,7 @@ import numpy as np
 from keras_ref.compat import to_numpy
 from keras_ref.model import make_model, set_weights
 
-__all__ = ["forward_stages", "initial_loss", "op_by_op_stages"]
+__all__ = ["forward_stages", "initial_loss", "op_by_op_stages", "timed_predict"]
 
 # (stage, layer whose output it is, whether that layer's own activation is applied)
 _STAGES = (
@@ -95,3 +96,23 @@ def initial_loss(
     model = _model_of(weights)
     model.compile(loss=keras.losses.BinaryCrossentropy())
     return float(model.evaluate(features, labels, batch_size=8192, verbose=0))
+
+
+def timed_predict(
+    weights: Mapping[str, np.ndarray], features: np.ndarray, batch_size: int, repeats: int
+) -> list[float]:
+    """Seconds of each of so many calls of `predict`, after one that traces its graph.
+
+    Args:
+        weights: as for `forward_stages`.
+        features: float32 (N, in_features).
+        batch_size: rows at a time.
+        repeats: how many calls.
+    """
+    model = _model_of(weights)
+    stamps = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        model.predict(features, batch_size=batch_size, verbose=0)
+        stamps.append(time.perf_counter() - start)
+    return stamps[1:]
