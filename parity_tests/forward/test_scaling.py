@@ -77,7 +77,7 @@ def test_compiled_features_are_torchs_to_the_bit(
 ) -> None:
     """Around each number of rows that is taken at once; NaN and infinities as torch has them."""
     ours = transform(columns, **options).to(dtype)
-    for rows in (1, 7, 8, 9, 300, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 13):
+    for rows in (1, 7, 8, 9, 300, BLOCK - 1, BLOCK, BLOCK + 1):
         table = amounts(rows, columns)
         came, kept = ours(table), table.clone()
         with mock.patch.object(features, "_MANY", table.numel() + 1):
@@ -85,7 +85,7 @@ def test_compiled_features_are_torchs_to_the_bit(
         assert came.dtype == dtype
         np.testing.assert_array_equal(bits(came), bits(expected), strict=True)
         np.testing.assert_array_equal(bits(table), bits(kept))
-    assert compiled.call_count == 9
+    assert compiled.call_count == 8
 
 
 @needs_compiler
@@ -198,7 +198,7 @@ FOLLOWED: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
 }
 
 
-SLOW = ("export", "compile")
+SLOW = ("export",)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.*` is deprecated:DeprecationWarning")

@@ -7,35 +7,16 @@ to be read cannot be written. A touch ends the process. Prints each size before 
 from __future__ import annotations
 
 import ctypes
-import mmap
 import random
 import sys
-from ctypes import c_int, c_int64, c_uint32, c_void_p
+from ctypes import c_int, c_int64, c_uint32
 from typing import Any
+
+from parity_tests.sides.guard_pages import between_guards
 
 ROWS, BATCH = 67, 65  # a tile of rows and one, and then two: each remainder of rows by four
 STEPS, FLOATS = 2, {"float": ctypes.c_float, "double": ctypes.c_double}
 TOTALS = c_int64 * (3 + 4 + 2 * 199)
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.mmap.restype = c_void_p
-_libc.mmap.argtypes = [c_void_p, ctypes.c_size_t, c_int, c_int, c_int, c_int64]
-_libc.mprotect.argtypes = [c_void_p, ctypes.c_size_t, c_int]
-_READ, _WRITE = mmap.PROT_READ, mmap.PROT_WRITE
-
-
-def _between_guards(array: Any, last: bool, writable: bool) -> int:
-    """Where a copy of the array lies: at the end of its pages, or at their start."""
-    size = ctypes.sizeof(array)
-    room = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
-    whole = room + 2 * mmap.PAGESIZE
-    start = _libc.mmap(None, whole, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
-    start += mmap.PAGESIZE
-    at = start + (room - size) * last
-    assert _libc.mprotect(start, room, _READ | _WRITE) == 0
-    ctypes.memmove(at, array, size)
-    assert writable or _libc.mprotect(start, room, _READ) == 0
-    return at
 
 
 def _answers(library: ctypes.CDLL, size: str, last: bool, weighted: bool) -> list[bytes]:
@@ -54,8 +35,8 @@ def _answers(library: ctypes.CDLL, size: str, last: bool, weighted: bool) -> lis
     }  # fmt: skip
     written = {name: numbers(count) for name in ("w", "m", "v")}
     written |= {"totals": TOTALS(), "evaluated": TOTALS()}
-    at = {name: c_void_p(_between_guards(array, last, False)) for name, array in read.items()}
-    at |= {name: c_void_p(_between_guards(array, last, True)) for name, array in written.items()}
+    at = {name: between_guards(array, last, False) for name, array in read.items()}
+    at |= {name: between_guards(array, last, True) for name, array in written.items()}
     library[f"train_epoch_{size}"](
         at["x"], at["y"], at["weight"] if weighted else None, c_int64(ROWS), c_int64(BATCH),
         at["w"], at["m"], at["v"], c_int64(0), at["adam"], at["streams"],
