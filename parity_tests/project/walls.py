@@ -50,7 +50,7 @@ FLOORS: dict[str, Sequence[str]] = {
     ),
     "parity_tests": (
         "program", "__main__", "conftest", "bench", "traps", "faults", "project", "versions",
-        "fuzz", "training", "forward", "random_numbers", "files", "files.hdf5",
+        "fuzz", "training", "decisions", "forward", "random_numbers", "files", "files.hdf5",
         "files.tensorflow", "files.hostile", "files.committed", "rows", "report.page", "report",
         "record", "sides", "judge", "reference", "__init__",
     ),
