@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from functools import cache
 
@@ -12,7 +11,7 @@ import numpy as np
 from keras_ref.compat import to_numpy
 from keras_ref.model import make_model, set_weights
 
-__all__ = ["forward_stages", "initial_loss", "op_by_op_stages", "sigmoid", "timed_predict"]
+__all__ = ["forward_stages", "initial_loss", "op_by_op_stages", "sigmoid"]
 
 # (stage, layer whose output it is, whether that layer's own activation is applied)
 _STAGES = (
@@ -101,23 +100,3 @@ def initial_loss(
 def sigmoid(logits: np.ndarray) -> np.ndarray:
     """Keras's float32 probabilities of float32 logits, any shape."""
     return to_numpy(keras.activations.sigmoid(logits))
-
-
-def timed_predict(
-    weights: Mapping[str, np.ndarray], features: np.ndarray, batch_size: int, repeats: int
-) -> list[float]:
-    """Seconds of each of so many calls of `predict`, after one that traces its graph.
-
-    Args:
-        weights: as for `forward_stages`.
-        features: float32 (N, in_features).
-        batch_size: rows at a time.
-        repeats: how many calls.
-    """
-    model = _model_of(weights)
-    stamps = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        model.predict(features, batch_size=batch_size, verbose=0)
-        stamps.append(time.perf_counter() - start)
-    return stamps[1:]

@@ -33,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     except ModuleNotFoundError as error:
         return _fail(f"{error.name} is not installed: pip install {error.name}")
-    except KeyboardInterrupt:
-        return _fail("stopped")
+    except KeyboardInterrupt as stop:
+        return _fail(str(stop) or "stopped")
     return 0
 
 

@@ -365,7 +365,8 @@ def test_every_way_in_which_a_run_is_another_is_named_at_once(tmp_path: Path) ->
             shuffle=False,
         )  # fmt: skip
     assert str(error.value) == (
-        f"{path}: is of another run: batch_size was 64, now 32; steps_per_epoch was 2, now 3; "
+        f"{path}: is of another run (delete it to start anew): batch_size was 64, now 32; "
+        "steps_per_epoch was 2, now 3; "
         "shuffle was True, now False; seed was 1, now 2; "
         f"optimizer was {optimizer_text(adam)}, now {optimizer_text(optimizer)}; "
         f"the callbacks were {', '.join(c.kind for c in stopping)}, now none; "
@@ -433,7 +434,7 @@ def test_a_checkpoint_continues_its_very_run_alone(case: str, tmp_path: Path) ->
     change, message = OTHER_RUNS[case]
     with pytest.raises(CheckpointError, match=message) as caught:
         a_run(path, 2, **change)
-    faults = str(caught.value).partition("is of another run: ")[2].split("; ")
+    faults = str(caught.value).partition(" (delete it to start anew): ")[2].split("; ")
     assert len(faults) == (4 if case == "dtype" else 1)
     assert path.read_bytes() == kept
     a_run(path, 2)

@@ -18,9 +18,12 @@ def check_folder(path: Path) -> None:
 
     Raises:
         NotADirectoryError: the file's folder is not there, or is none; named in the error.
+        FileExistsError: what stands there is a folder or a device, which no file replaces.
     """
     if not path.parent.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "is not a folder", str(path.parent))
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "is no file that could be replaced", str(path))
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -54,9 +57,11 @@ def replacement(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(part, path)
         _flush_folder(path.parent)
-    except BaseException:
+    except BaseException as error:
         with suppress(FileNotFoundError):
             os.unlink(part)
+        if isinstance(error, OSError) and error.filename in (None, part):
+            error.filename = str(path)
         raise
 
 

@@ -9,24 +9,37 @@ from typing import Any
 import torch
 
 from torch_impl.base.modes import inference
-from torch_impl.commands.options import add_base_rate, add_parser, add_shown, set_base_rate
+from torch_impl.commands.measuring import CORRECTED, Measuring, metric_table
+from torch_impl.commands.options import (
+    add_base_rate,
+    add_model_and_table,
+    add_parser,
+    add_shown,
+    logged,
+    set_base_rate,
+    share,
+)
+from torch_impl.commands.outputs import check_output
 from torch_impl.commands.tables import read_blocks
 from torch_impl.commands.telling import tell, tell_json
-from torch_impl.keras.metrics import METRIC_NAMES, KerasMetrics
 from torch_impl.pipeline.file import load_pipeline
 from torch_impl.pipeline.threshold import Ranking
 
 __all__ = ["add_to"]
 
 _DESCRIPTION = """\
-Measures the model on rows with a column Class (0 or 1), best on such that it was not
-trained on: the tutorial's eleven metrics as Keras measures them (those that need a
-threshold at one half), and what the model's own threshold calls fraud."""
+Measures the model on rows with a column Class (0 or 1), best on rows that it
+was not trained on: the tutorial's eleven metrics as Keras measures them (those
+that need a threshold at one half), how many frauds the probabilities let
+expect, and what the model's own threshold calls fraud. Where the log-odds are
+shifted, to correct for class weights, oversampling or another base rate, all
+but the last is told without the correction and with it."""
 
 _EXAMPLES = """\
   python -m torch_impl evaluate model.safetensors held_out.csv
-  python -m torch_impl evaluate model.safetensors held_out.csv --page evaluation.html
-  python -m torch_impl evaluate model.safetensors held_out.csv --json --base-rate as-trained
+  python -m torch_impl evaluate model.safetensors held_out.csv --page page.html
+  python -m torch_impl evaluate model.safetensors held_out.csv \\
+      --base-rate 0.002 --json
 """
 
 
@@ -36,8 +49,7 @@ def add_to(commands: Any) -> None:
         commands, "evaluate", "metrics, curves and calibration on labelled rows",
         _DESCRIPTION, _EXAMPLES,
     )  # fmt: skip
-    parser.add_argument("model", metavar="MODEL", type=Path, help="what `train` wrote")
-    parser.add_argument("table", metavar="CSV", type=Path, help="rows: CSV, .gz or .parquet")
+    add_model_and_table(parser)
     parser.add_argument(
         "--page", metavar="FILE", type=Path, help="write curves and calibration as an HTML page"
     )
@@ -48,41 +60,44 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Evaluates and tells."""
+    if options.page is not None:
+        check_output(options.page, [options.model, options.table])
     pipeline = load_pipeline(options.model)
     set_base_rate(pipeline, options.base_rate)
-    metrics = KerasMetrics()
+    measuring = Measuring(pipeline.log_odds_shift)
     logits, labels = [], []
     blocks = read_blocks(
-        options.table, pipeline.columns, ["Class"], progress=not options.no_progress
-    )
+        options.table, pipeline.columns, ["Class"],
+        above=logged(pipeline.transform, pipeline.columns), progress=not options.no_progress,
+    )  # fmt: skip
     with inference(pipeline):
         for block in blocks:
-            labels.append(block.labels(options.table).to(pipeline.classifier.hidden.weight.dtype))
-            logits.append(pipeline.logits(block.rows))
-            metrics.update(logits[-1], labels[-1])
-    measured = metrics.result()
+            own = block.labels(options.table).to(pipeline.classifier.hidden.weight.dtype)
+            logits.append(
+                measuring.update(pipeline.classifier(pipeline.transform(block.rows)), own)
+            )
+            labels.append(own)
+    measured = measuring.result()
     ranking = Ranking(torch.sigmoid(torch.cat(logits)).numpy(), torch.cat(labels).numpy())
     at = ranking.at(pipeline.threshold)
     if options.json:
         tell_json({
-            "rows": at.rows, "positives": at.positives, "metrics": measured,
-            "log_odds_shift": pipeline.log_odds_shift, "threshold": pipeline.threshold,
-            "alerts": at.alerts, "true_positives": at.true_positives,
-            "false_positives": at.false_positives, "precision": at.precision, "recall": at.recall,
+            "rows": at.rows, "positives": at.positives,
+            "log_odds_shift": pipeline.log_odds_shift, "metrics": measured,
+            "threshold": pipeline.threshold, "alerts": at.alerts,
+            "true_positives": at.true_positives, "false_positives": at.false_positives,
+            "precision": at.precision, "recall": at.recall,
         })  # fmt: skip
         return
-    cells = [(name, _number(measured[name])) for name in METRIC_NAMES]
+    remarks = [
+        f"Above the model's threshold {at.threshold:.6g}: {at.alerts:,} alerts, "
+        f"{at.true_positives:,} of them right ({share(at.true_positives, at.alerts)}); "
+        f"{share(at.true_positives, at.positives)} of the frauds found"
+    ]
+    if CORRECTED in measured:
+        remarks.insert(0, f"Corrected by a shift of the log-odds by {pipeline.log_odds_shift:+.6g}")
     tell(
         f"{options.model} on {options.table}: {at.rows:,} rows, {at.positives:,} frauds",
-        ("metric", "value"),
-        cells,
-        [
-            f"Above the model's threshold {at.threshold:.6g}: {at.alerts:,} alerts, "
-            f"{at.true_positives:,} of them right ({at.precision:.2%}); "
-            f"{at.recall:.2%} of the frauds found"
-        ],
+        *metric_table(measured),
+        remarks,
     )
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1 and value == int(value) else f"{value:.6g}"

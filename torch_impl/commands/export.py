@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
 from torch_impl.commands.options import add_base_rate, add_parser, set_base_rate
+from torch_impl.commands.outputs import check_output
 from torch_impl.commands.telling import tell
 from torch_impl.pipeline.export import OPSET, export
 from torch_impl.pipeline.file import load_pipeline
@@ -38,9 +41,14 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Exports."""
+    check_output(options.output, [options.model], (".pt2", ".onnx"))
     pipeline = load_pipeline(options.model)
     set_base_rate(pipeline, options.base_rate)
-    export(pipeline, options.output)
+    # torch's exporter tells its users of packages that it does not find and need not.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        export(pipeline, options.output)
     size = options.output.stat().st_size
     columns = ", ".join(pipeline.columns)
     tell(

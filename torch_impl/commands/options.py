@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from torch_impl.features import FeatureTransform
 from torch_impl.pipeline.pipeline import FraudPipeline
 
-__all__ = ["add_base_rate", "add_parser", "add_shown", "set_base_rate", "share"]
+__all__ = [
+    "add_base_rate", "add_model_and_table", "add_parser", "add_shown", "logged", "set_base_rate",
+    "share",
+]  # fmt: skip
 
 AS_TRAINED = "as-trained"
 
@@ -34,6 +40,12 @@ def add_parser(
     return parser
 
 
+def add_model_and_table(parser: argparse.ArgumentParser) -> None:
+    """What most commands read."""
+    parser.add_argument("model", metavar="MODEL", type=Path, help="what `train` wrote")
+    parser.add_argument("table", metavar="CSV", type=Path, help="rows: CSV, .gz or .parquet")
+
+
 def add_shown(parser: argparse.ArgumentParser) -> None:
     """How a command tells what it did."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -46,8 +58,8 @@ def add_base_rate(parser: argparse.ArgumentParser) -> None:
     """For which share of frauds probabilities are."""
     parser.add_argument(
         "--base-rate", metavar="SHARE",
-        help="give probabilities for rows among which so many are frauds, 0 to 1, by a shift of "
-        f"the log-odds; {AS_TRAINED!r} for none (default: as the model's file has it)",
+        help="correct the probabilities for rows of which this share is fraud, by a shift of the "
+        f"log-odds; {AS_TRAINED!r} for no correction (default: what MODEL has)",
     )  # fmt: skip
 
 
@@ -63,10 +75,18 @@ def set_base_rate(pipeline: FraudPipeline, rate: str | None) -> None:
         try:
             number = float(rate)
         except ValueError:
+            number = 0.0
+        if not 0 < number < 1:
             raise ValueError(
                 f"--base-rate {rate!r}: expected a share between 0 and 1, or {AS_TRAINED}"
-            ) from None
+            )
         pipeline.set_base_rate(number)
+
+
+def logged(transform: FeatureTransform, columns: tuple[str, ...]) -> Mapping[str, float]:
+    """The column whose logarithm is taken, and what its numbers must be more than."""
+    place = transform.log_column
+    return {} if place is None else {columns[place]: -transform.log_offset}
 
 
 def share(part: float, whole: float) -> str:

@@ -10,26 +10,30 @@ import numpy as np
 
 from torch_impl.commands.options import (
     add_base_rate,
+    add_model_and_table,
     add_parser,
     add_shown,
+    logged,
     set_base_rate,
     share,
 )
-from torch_impl.commands.tables import check_output, read_blocks, writer
+from torch_impl.commands.outputs import TABLES, check_output, writer
+from torch_impl.commands.tables import read_blocks
 from torch_impl.commands.telling import tell, tell_json
 from torch_impl.pipeline.file import load_pipeline
 
 __all__ = ["add_to"]
 
 _DESCRIPTION = """\
-Reads raw rows (V1 … V28 and Amount in euros, or what columns the model has, among
-others in any order) from CSV, .gz or .parquet, and writes CSV or .parquet with a row
-for each row, in order: `probability` of fraud, and `decision`, 1 where that is above
-the model's threshold. Memory does not grow with the table."""
+Reads raw rows (V1 … V28 and Amount in euros, or what columns the model has,
+among others in any order), and writes a row for each row, in order:
+`probability` of fraud, and `decision`, 1 where that is above the model's
+threshold. Memory does not grow with the table."""
 
 _EXAMPLES = """\
   python -m torch_impl score model.safetensors new.csv scores.csv
-  python -m torch_impl score model.safetensors new.parquet scores.parquet --keep Time,Amount
+  python -m torch_impl score model.safetensors new.csv scores.parquet \\
+      --keep Time,Amount
 """
 
 
@@ -38,12 +42,13 @@ def add_to(commands: Any) -> None:
     parser = add_parser(
         commands, "score", "a probability for each row of a table", _DESCRIPTION, _EXAMPLES
     )
-    parser.add_argument("model", metavar="MODEL", type=Path, help="what `train` wrote")
-    parser.add_argument("table", metavar="CSV", type=Path, help="rows: CSV, .gz or .parquet")
-    parser.add_argument("output", metavar="OUT", type=Path, help="file to write, .csv or .parquet")
+    add_model_and_table(parser)
+    parser.add_argument(
+        "output", metavar="OUT", type=Path, help="file to write: .csv, .csv.gz or .parquet"
+    )
     parser.add_argument(
         "--keep", metavar="NAMES", default="",
-        help="columns of numbers that OUT has too, before the probability, with commas between",
+        help="columns of numbers to copy into OUT, before the probability, with commas between",
     )  # fmt: skip
     add_base_rate(parser)
     add_shown(parser)
@@ -52,7 +57,7 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Scores."""
-    check_output(options.output, [options.model, options.table])
+    check_output(options.output, [options.model, options.table], TABLES)
     pipeline = load_pipeline(options.model)
     set_base_rate(pipeline, options.base_rate)
     keep = [name.strip() for name in options.keep.split(",") if name.strip()]
@@ -64,7 +69,10 @@ def run(options: argparse.Namespace) -> None:
     }
     if len(names) < len(keep) + 2:
         raise ValueError(f"--keep {options.keep}: a name stands twice, or is one that OUT has")
-    blocks = read_blocks(options.table, pipeline.columns, keep, progress=not options.no_progress)
+    blocks = read_blocks(
+        options.table, pipeline.columns, keep,
+        above=logged(pipeline.transform, pipeline.columns), progress=not options.no_progress,
+    )  # fmt: skip
     rows = alerts = 0
     with writer(options.output, names) as write:
         for block in blocks:

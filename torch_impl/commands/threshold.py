@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from torch_impl.commands.options import (
     add_base_rate,
+    add_model_and_table,
     add_parser,
     add_shown,
+    logged,
     set_base_rate,
+    share,
 )
-from torch_impl.commands.tables import TableError, read_table
+from torch_impl.commands.tables import read_table
 from torch_impl.commands.telling import tell, tell_json
+from torch_impl.commands.wanted import TableError
 from torch_impl.pipeline.file import load_pipeline, save_pipeline
 from torch_impl.pipeline.threshold import (
     Choice,
@@ -27,15 +30,19 @@ from torch_impl.pipeline.threshold import (
 __all__ = ["add_to"]
 
 _DESCRIPTION = """\
-Chooses the threshold on rows that the model was not trained on, and writes it into
-the model's file. The rows need a column Class (0 or 1), but for --alerts-per-day, of
-which the days are those that Time (in seconds) spans, or --days."""
+Chooses the threshold on rows that the model was not trained on, and writes it
+into MODEL, with the correction for a base rate if one is given. The rows need a
+column Class (0 or 1). For --alerts-per-day they do not: it needs all rows of
+some days, as many as Time (in seconds) spans or --days says."""
 
 _EXAMPLES = """\
-  python -m torch_impl threshold model.safetensors held_out.csv --miss 120 --false-alarm 2.5
+  python -m torch_impl threshold model.safetensors held_out.csv \\
+      --miss 120 --false-alarm 2.5
   python -m torch_impl threshold model.safetensors held_out.csv --precision 0.9
-  python -m torch_impl threshold model.safetensors held_out.csv --recall 0.8 --dry-run
-  python -m torch_impl threshold model.safetensors last_week.csv --alerts-per-day 40
+  python -m torch_impl threshold model.safetensors held_out.csv \\
+      --recall 0.8 --dry-run
+  python -m torch_impl threshold model.safetensors last_week.csv \\
+      --alerts-per-day 40
 """
 
 _SECONDS_A_DAY = 86_400
@@ -47,15 +54,17 @@ def add_to(commands: Any) -> None:
         commands, "threshold", "where to call a row fraud, by costs or by alerts a day",
         _DESCRIPTION, _EXAMPLES,
     )  # fmt: skip
-    parser.add_argument("model", metavar="MODEL", type=Path, help="what `train` wrote")
-    parser.add_argument("table", metavar="CSV", type=Path, help="rows: CSV, .gz or .parquet")
-    parser.add_argument("--miss", type=float, metavar="COST", help="of a fraud not called one")
-    parser.add_argument("--false-alarm", type=float, metavar="COST", help="of another called one")
-    parser.add_argument("--precision", type=float, metavar="SHARE", help="of alerts that are right")
-    parser.add_argument("--recall", type=float, metavar="SHARE", help="of frauds that are found")
-    parser.add_argument("--alerts-per-day", type=float, metavar="N", help="that can be looked at")
-    parser.add_argument("--days", type=float, metavar="D", help="in which the table's rows came")
-    parser.add_argument("--dry-run", action="store_true", help="leave the model's file as it is")
+    add_model_and_table(parser)
+    for option, unit, means in (
+        ("--miss", "COST", "what a fraud costs that is not called one"),
+        ("--false-alarm", "COST", "what another row costs that is; least cost is chosen"),
+        ("--precision", "SHARE", "so many alerts right at least, and most frauds found"),
+        ("--recall", "SHARE", "so many frauds found at least, by the fewest alerts"),
+        ("--alerts-per-day", "N", "so many alerts at most"),
+        ("--days", "D", "in which the table's rows came"),
+    ):
+        parser.add_argument(option, type=float, metavar=unit, help=means)
+    parser.add_argument("--dry-run", action="store_true", help="leave MODEL as it is")
     add_base_rate(parser)
     add_shown(parser)
     parser.set_defaults(run=run)
@@ -68,8 +77,9 @@ def run(options: argparse.Namespace) -> None:
     set_base_rate(pipeline, options.base_rate)
     needed, optional = (["Class"], []) if wish != "alerts" else ([], ["Class", "Time"])
     block = read_table(
-        options.table, pipeline.columns, needed, optional, progress=not options.no_progress
-    )
+        options.table, pipeline.columns, needed, optional,
+        logged(pipeline.transform, pipeline.columns), progress=not options.no_progress,
+    )  # fmt: skip
     labels = block.labels(options.table) if "Class" in block.others else None
     ranking = Ranking(pipeline.predict_proba(block.rows).numpy(), labels)
     if wish == "cost":
@@ -102,6 +112,10 @@ def _wish(options: argparse.Namespace) -> str:
         raise ValueError(
             "expected one of: --miss with --false-alarm, --precision, --recall, --alerts-per-day"
         )
+    if asked[0] == "alerts" and not options.alerts_per_day >= 0:
+        raise ValueError(f"--alerts-per-day {options.alerts_per_day:g}: expected 0 or more")
+    if asked[0] != "alerts" and options.days is not None:
+        raise ValueError("--days: expected with --alerts-per-day alone")
     return asked[0]
 
 
@@ -134,9 +148,12 @@ def _tell(options: argparse.Namespace, before: Choice, after: Choice, known: boo
     rows = [
         [
             name, f"{choice.threshold:.6g}", f"{choice.alerts:,} of {choice.rows:,} rows",
-            *([f"{choice.precision:.2%}", f"{choice.recall:.2%}"] if known else []),
+            *([
+                share(choice.true_positives, choice.alerts),
+                share(choice.true_positives, choice.positives),
+            ] if known else []),
         ]
         for name, choice in (("before", before), ("after", after))
     ]  # fmt: skip
     done = "was left as it is (--dry-run)" if options.dry_run else "has the new threshold"
-    tell(f"{options.table}", headings, rows, [f"{options.model} {done}"])
+    tell(f"{options.model} on {options.table}", headings, rows, [f"{options.model} {done}"])

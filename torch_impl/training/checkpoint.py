@@ -149,7 +149,9 @@ class Checkpoint:
         if facts["dropout"] != [layer.seed for layer in _dropouts(model)]:
             faults.append("the model had another dropout seed")
         if faults:
-            raise CheckpointError(f"{self.path}: is of another run: {'; '.join(faults)}")
+            raise CheckpointError(
+                f"{self.path}: is of another run (delete it to start anew): {'; '.join(faults)}"
+            )
         model.load_state_dict(weights)
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in _below(tensors, "optimizer.").items():
