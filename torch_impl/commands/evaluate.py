@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from torch_impl.base.modes import inference
-from torch_impl.commands.measuring import CORRECTED, Measuring, metric_table
+from torch_impl.base.replacing import replace_file
+from torch_impl.commands.measuring import AS_TRAINED, CORRECTED, Measuring, metric_table
 from torch_impl.commands.options import (
     add_base_rate,
     add_model_and_table,
@@ -19,9 +20,11 @@ from torch_impl.commands.options import (
     set_base_rate,
     share,
 )
-from torch_impl.commands.outputs import check_output
+from torch_impl.commands.outputs import check_drawing, check_output
 from torch_impl.commands.tables import read_blocks
 from torch_impl.commands.telling import tell, tell_json
+from torch_impl.keras.metrics import METRIC_NAMES
+from torch_impl.pages.evaluation import Evaluation, evaluation_page
 from torch_impl.pipeline.file import load_pipeline
 from torch_impl.pipeline.threshold import Ranking
 
@@ -62,6 +65,7 @@ def run(options: argparse.Namespace) -> None:
     """Evaluates and tells."""
     if options.page is not None:
         check_output(options.page, [options.model, options.table])
+        check_drawing()
     pipeline = load_pipeline(options.model)
     set_base_rate(pipeline, options.base_rate)
     measuring = Measuring(pipeline.log_odds_shift)
@@ -80,6 +84,14 @@ def run(options: argparse.Namespace) -> None:
     measured = measuring.result()
     ranking = Ranking(torch.sigmoid(torch.cat(logits)).numpy(), torch.cat(labels).numpy())
     at = ranking.at(pipeline.threshold)
+    if options.page is not None:
+        of_pipeline = measured.get(CORRECTED, measured[AS_TRAINED])
+        shown = Evaluation(
+            options.model.name, options.table.name,
+            {name: of_pipeline[name] for name in METRIC_NAMES},
+            ranking, pipeline.threshold, pipeline.log_odds_shift,
+        )  # fmt: skip
+        replace_file(options.page, evaluation_page(shown).encode())
     if options.json:
         tell_json({
             "rows": at.rows, "positives": at.positives,

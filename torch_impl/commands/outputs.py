@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from torch_impl.base.replacing import check_folder, replacement
 from torch_impl.commands.wanted import TableError
 
-__all__ = ["TABLES", "check_output", "writer"]
+__all__ = ["TABLES", "check_drawing", "check_output", "writer"]
 
 TABLES = (".csv", ".csv.gz", ".parquet")
 """Endings of the tables that are written."""
@@ -38,6 +39,16 @@ def check_output(path: Path, others: Sequence[Path | None], endings: Sequence[st
     for other in others:
         if other is not None and path.resolve() == other.resolve():
             raise TableError(f"{path}: is named twice; expected a file of its own to write")
+
+
+def check_drawing() -> None:
+    """Says before the work that a page has nothing to be drawn with.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
+    """
+    if find_spec("matplotlib") is None:
+        raise ModuleNotFoundError("matplotlib is not installed", name="matplotlib")
 
 
 @contextmanager

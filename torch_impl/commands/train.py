@@ -9,22 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from torch_impl.base.arguments import whole
 from torch_impl.base.modes import inference
 from torch_impl.base.replacing import replace_file
 from torch_impl.commands.measuring import CORRECTED, Measuring, metric_table
 from torch_impl.commands.options import add_parser, add_shown, logged
-from torch_impl.commands.outputs import check_output
+from torch_impl.commands.outputs import check_drawing, check_output
 from torch_impl.commands.tables import read_table
 from torch_impl.commands.telling import tell, tell_json
-from torch_impl.commands.tutorial_run import Part, prepared, started
+from torch_impl.commands.tutorial_run import Part, Prepared, prepared, started
 from torch_impl.features import FeatureTransform
 from torch_impl.keras.callbacks.watching import Callback, EarlyStopping
+from torch_impl.pages.training import Counts, Training, training_page
 from torch_impl.pipeline.file import save_pipeline
 from torch_impl.pipeline.pipeline import COLUMNS, FraudPipeline
 from torch_impl.training.fit import fit
 from torch_impl.training.history import History
+from torch_impl.training.splits import split_rows
 
 __all__ = ["add_to"]
 
@@ -95,6 +98,8 @@ def run(options: argparse.Namespace) -> None:
     for place, path in enumerate(read_and_written):
         if place and path is not None:
             check_output(path, read_and_written[:place])
+    if options.page is not None:
+        check_drawing()
     block = read_table(
         options.table, COLUMNS, ["Class"],
         above=logged(FeatureTransform(torch.zeros(29), torch.ones(29)), COLUMNS),
@@ -119,6 +124,9 @@ def run(options: argparse.Namespace) -> None:
     save_pipeline(pipeline, options.model)
     if options.history is not None:
         replace_file(options.history, (json.dumps(history.history, indent=2) + "\n").encode())
+    if options.page is not None:
+        raw = block.rows[torch.from_numpy(split_rows(len(block.rows), seed).train)]
+        replace_file(options.page, _page(options, rows, raw, history, best.best_epoch).encode())
     checkpoint.unlink(missing_ok=True)
     _tell(options, history, best.best_epoch, resumed.after, pipeline, rows.test)
 
@@ -138,6 +146,26 @@ class _Resumed(Callback):
                 from tqdm import tqdm
 
                 tqdm.write(f"{self.checkpoint}: goes on after epoch {epoch}", file=sys.stderr)
+
+
+def _page(
+    options: argparse.Namespace, rows: Prepared, raw: Tensor, history: History, best: int
+) -> str:
+    told = ("epochs", "seed", "balance", "batch_size", "patience")
+    splits = {"training": rows.train, "validation": rows.validation, "test": rows.test}
+    return training_page(
+        Training(
+            options.model.name,
+            options.table.name,
+            history.history,
+            best,
+            {name.replace("_", " "): str(getattr(options, name)) for name in told},
+            {name: Counts(len(p.labels), int(p.labels.sum())) for name, p in splits.items()},
+            COLUMNS,
+            raw.numpy(),
+            rows.train.labels.numpy(),
+        )
+    )
 
 
 def _tell(
