@@ -38,11 +38,15 @@ class Run(NamedTuple):
     """That make it small, where it takes such."""
     leaves: tuple[str, ...] = ()
     """Files."""
+    after: str = ""
+    """A command that must have been run before it."""
     steps: int | None = None
     """Of the report, the first so many; `test_report.py` runs all of them."""
 
 
 _AGREE = "The frameworks agree in all "
+
+_TRAINED = "python -m torch_impl train tutorial.csv model.safetensors --epochs 2"
 
 HERE = {
     "python -m parity_tests": Run("synthetic (seed 0): 3,000 rows, 150 positives", steps=2),
@@ -57,6 +61,22 @@ HERE = {
     "python -m parity_tests.fuzz --cases 20000": Run("200 mutations, seed 1", "--cases 200"),
     "python -m parity_tests.judge.sigmoid": Run("Keras: ", "--every 4099"),
     "python -m torch_impl convert old_model.h5 model.keras": Run("", leaves=("model.keras",)),
+    "python -m torch_impl train tutorial.csv model.safetensors --balance oversample "
+    "--page training.html": Run(
+        "600 test rows", "--epochs 2", leaves=("model.safetensors", "training.html")
+    ),
+    "python -m torch_impl threshold model.safetensors held_out.csv --miss 120 --false-alarm 2.5": Run(
+        "has the new threshold", after=_TRAINED
+    ),
+    "python -m torch_impl evaluate model.safetensors held_out.csv --page evaluation.html": Run(
+        "3,000 rows, 150 frauds", leaves=("evaluation.html",), after=_TRAINED
+    ),
+    "python -m torch_impl score model.safetensors held_out.csv scores.parquet": Run(
+        "3,000", leaves=("scores.parquet",), after=_TRAINED
+    ),
+    "python -m torch_impl export model.safetensors model.onnx": Run(
+        "rows (N, 29), float64", leaves=("model.onnx",), after=_TRAINED
+    ),
 }
 
 ELSEWHERE = {
@@ -80,7 +100,11 @@ ELSEWHERE = {
 
 # Minutes to hours of work each, which end in what the page shows.
 BY_HAND = {
-    "README.md": {"python -m parity_tests --epochs 100", 'pip install ".[train,files]"'},
+    "README.md": {
+        "python -m parity_tests --epochs 100",
+        'pip install ".[train,files]"',
+        'pip install ".[commands]"',
+    },
     "parity_tests/faults/README.md": {
         'pip install -q -c constraints.txt -e ".[mutation]"',
         "python -m parity_tests.faults.mutants",
@@ -147,7 +171,8 @@ def test_a_command_needs_what_the_command_before_it_installed(command: str) -> N
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that the README speaks of, and a cache that has the download."""
     few = partial(data.synthetic, rows=3000, positives=150)
-    few().to_csv(tmp_path / "creditcard.csv", index=False)
+    for name in ("creditcard.csv", "tutorial.csv", "held_out.csv"):
+        few().to_csv(tmp_path / name, index=False)
     examples = ROOT / "parity_tests" / "files" / "keras_files"
     shutil.copy(examples / "keras_2.15.0" / "classic.h5", tmp_path / "old_model.h5")
     own = shutil.copy(examples / "keras_3.15.1" / "functional.keras", tmp_path / "my.keras")
@@ -187,19 +212,20 @@ def test_command_of_the_readme_runs(
 ) -> None:  # fmt: skip
     """As it stands, but for options that make it small; exit status 0, and its files are there."""
     run = HERE[command]
-    python, dash_m, name, *arguments = shlex.split(f"{command} {run.options}")
-    assert (python, dash_m) == ("python", "-m")
-    module = importlib.import_module(name)
-    if hasattr(module, "__path__"):
-        module = importlib.import_module(f"{name}.__main__")
-    monkeypatch.setattr(sys, "argv", [name, *arguments])
     monkeypatch.setattr(keras_process, "KerasProcess", lent)
     whole = Comparison.steps
     monkeypatch.setattr(Comparison, "steps", lambda self: islice(whole(self), run.steps))
-    for taken, small in (("KerasProcess", lent), ("synthetic", data.synthetic)):
-        if hasattr(module, taken):
-            monkeypatch.setattr(module, taken, small)
-    assert not module.main()
+    for line in filter(None, (run.after, f"{command} {run.options}")):
+        python, dash_m, name, *arguments = shlex.split(line)
+        assert (python, dash_m) == ("python", "-m")
+        module = importlib.import_module(name)
+        if hasattr(module, "__path__"):
+            module = importlib.import_module(f"{name}.__main__")
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        for taken, small in (("KerasProcess", lent), ("synthetic", data.synthetic)):
+            if hasattr(module, taken):
+                monkeypatch.setattr(module, taken, small)
+        assert not module.main()
     assert run.shows in " ".join(capsys.readouterr().out.split())
     for file in run.leaves:
         assert (folder / file).stat().st_size > 0
