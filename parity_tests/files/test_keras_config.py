@@ -30,6 +30,7 @@ def test_a_sequential_model_is_its_layers_in_order() -> None:
         row("Dropout", name="e", rate=0.25, seed=None),
         row("Dropout", name="f", rate=0.0, seed=7.5),
         row("Activation", name="r", activation="sigmoid"),
+        row("ReLU", name="t", max_value=0),
         dense("b", units=1, activation=None),
         name="fraud",
     )
@@ -39,6 +40,7 @@ def test_a_sequential_model_is_its_layers_in_order() -> None:
         Layer("Dropout", "e", rate=0.25),
         Layer("Dropout", "f", rate=0.0),
         Layer("Activation", "r", activation="sigmoid"),
+        Layer("ReLU", "t", options={"max_value": 0.0, "negative_slope": 0.0, "threshold": 0.0}),
         Layer("Dense", "b", 1),
     )
     assert read(root) == (Network(5, layers, "fraud"), ())

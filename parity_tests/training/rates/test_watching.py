@@ -42,7 +42,9 @@ def watched(callback: Callback, values: Sequence[float]) -> Callback:
     return callback
 
 
-@pytest.mark.parametrize("values", [[], [0.5] * 4, [math.nan] * 4], ids=["none", "half", "nan"])
+@pytest.mark.parametrize(
+    "values", [[], [0.5] * 2, [0.5] * 4, [math.nan] * 4], ids=["none", "waiting", "cooling", "nan"]
+)
 @pytest.mark.parametrize("kind", MADE)
 def test_its_state_is_plain_json_and_comes_back(kind: str, values: list[float]) -> None:
     """With a best of NaN too, which JSON lacks."""
@@ -55,14 +57,21 @@ def test_its_state_is_plain_json_and_comes_back(kind: str, values: list[float]) 
 RESTORING = {"restoring": lambda: EarlyStopping(patience=5, restore_best_weights=True)}
 
 
-@pytest.mark.parametrize("kind", ["restoring", "reducing"])
-def test_a_new_run_starts_from_nothing(kind: str) -> None:
-    """But for the rate: what an earlier run came to is forgotten."""
+@pytest.mark.parametrize(
+    ("kind", "values", "falls"),
+    [
+        ("restoring", [2.0, 1.0, 3.0], False),
+        ("reducing", [2.0, 1.0, 3.0], False),
+        ("reducing", [2.0, 1.0, 3.0, 3.0, 3.0], True),
+    ],
+)
+def test_a_new_run_starts_from_nothing(kind: str, values: list[float], falls: bool) -> None:
+    """But for the rate: what an earlier run came to is forgotten, in its cooldown too."""
     rate = OPTIMIZER.param_groups[0]["lr"]
     make = (MADE | RESTORING)[kind]
-    callback = watched(make(), [2.0, 1.0, 3.0, 3.0, 3.0])
+    callback = watched(make(), values)
     lower = OPTIMIZER.param_groups[0]["lr"]
-    assert (lower < rate) == (kind == "reducing")
+    assert (lower < rate) == falls
     callback.on_train_begin(MODEL)
     assert repr(vars(callback)) == repr(vars(make()))
     assert OPTIMIZER.param_groups[0]["lr"] == lower
