@@ -202,8 +202,12 @@ def test_a_checkpoint_of_fit_and_other_files_are_told_apart(tmp_path: Path) -> N
 def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
     """A folder and a pipe; where nothing is, the system's own error names it."""
     os.mkfifo(tmp_path / "pipe")
+    # Its other end is open here, so that a reader gets some bytes instead of waiting for ever.
+    end = os.open(tmp_path / "pipe", os.O_RDWR | os.O_NONBLOCK)
+    os.write(end, bytes(64))
     for path in (tmp_path, tmp_path / "pipe"):
         refused(lambda path=path: load_pipeline(path), "no plain file", PipelineFileError)
+    os.close(end)
     with pytest.raises(FileNotFoundError) as caught:
         load_pipeline(tmp_path / "nothing")
     assert caught.value.filename == str(tmp_path / "nothing")

@@ -23,23 +23,17 @@ def exact_translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     from onnx import TensorProto, helper
     from onnxscript import opset20 as op
 
-    def number(value: float, dtype: int = TensorProto.DOUBLE) -> Any:
-        return op.Constant(value=helper.make_tensor("number", dtype, [], [value]))
-
     def scalar_tensor(
-        s: float, dtype: int, layout: str = "", device: str = "", pin_memory: bool = False
+        s: float,
+        dtype: int = TensorProto.FLOAT,
+        layout: str = "",
+        device: str = "",
+        pin_memory: bool = False,
     ) -> Any:
-        return number(s, dtype)
-
-    def clamp(x: Any, min: float, max: float) -> Any:
-        return op.Clip(x, op.CastLike(number(min), x), op.CastLike(number(max), x))
+        return op.Constant(value=helper.make_tensor("number", dtype, [], [s]))
 
     def sigmoid(x: Any) -> Any:
-        return op.Reciprocal(op.Add(op.Exp(op.Neg(x)), op.CastLike(number(1.0), x)))
+        return op.Reciprocal(op.Add(op.Exp(op.Neg(x)), op.CastLike(scalar_tensor(1.0), x)))
 
     aten = torch.ops.aten
-    return {
-        aten.scalar_tensor.default: scalar_tensor,
-        aten.clamp.default: clamp,
-        aten.sigmoid.default: sigmoid,
-    }
+    return {aten.scalar_tensor.default: scalar_tensor, aten.sigmoid.default: sigmoid}
