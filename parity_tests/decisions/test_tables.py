@@ -127,22 +127,23 @@ def broken(text: str) -> str:
     return quoted(text, lambda name: f'\n{name}"\r\n\n,"')
 
 
-@pytest.mark.parametrize("size", [1, 40, 61, 1 << 20])
+@pytest.mark.parametrize(("size", "block"), [(1, 1), (40, 3), (61, 20), (1 << 20, 7)])
 @pytest.mark.parametrize("form", FORMS)
 def test_every_row_of_a_csv_is_read_once_and_in_order(
-    form: str, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    form: str, size: int, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However it is written, and wherever one part of it ends and the next begins."""
     monkeypatch.setattr(csv_blocks, "_BYTES", size)
+    monkeypatch.setattr(tables, "_ROWS", block)
     path = tmp_path / "t.csv"
     path.write_bytes(FORMS[form](TEXT))
     blocks = list(read_blocks(path, COLUMNS, ["Class"], ["Time"], progress=False))
-    assert [b.first for b in blocks] == list(np.cumsum([0, *(len(b.rows) for b in blocks)]))[:-1]
+    assert [b.first for b in blocks] == list(range(0, 20, block))
+    assert {len(b.rows) for b in blocks[:-1]} <= {block}
     rows = np.concatenate([block.rows.numpy() for block in blocks])
     np.testing.assert_array_equal(rows, np.stack([-(A - 0.5), A, A - 0.25], axis=1), strict=True)
     labels = np.concatenate([block.labels(path).numpy() for block in blocks])
     np.testing.assert_array_equal(labels, np.float32(np.arange(1, 21) % 2)[:, None], strict=True)
-    assert form == "old line breaks" or size > 100 or len(blocks) > 3
 
 
 @pytest.mark.parametrize("group", [1, 7, 100])
@@ -150,10 +151,12 @@ def test_every_row_of_parquet_is_read_once_and_in_order(
     group: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever its groups of rows are."""
-    monkeypatch.setattr(tables, "_PARQUET_ROWS", 3)
+    monkeypatch.setattr(tables, "_ROWS", 3)
     path = tmp_path / "table"
     columns = {"Amount": A - 0.25, "x": ["t"] * 20, "a": A, "b": -(A - 0.5)}
     parquet.write_table(pyarrow.table(columns), path, row_group_size=group)
+    blocks = list(read_blocks(path, COLUMNS, progress=False))
+    assert [len(block.rows) for block in blocks] == [3] * 6 + [2]
     np.testing.assert_array_equal(read(path), np.stack([-(A - 0.5), A, A - 0.25], axis=1))
 
 
