@@ -18,8 +18,9 @@ from torch_impl.__main__ import main
 from torch_impl.base.sealed import unsealed
 
 BALANCES = ("none", "class-weights", "oversample")
-SEED, BATCH, PATIENCE = 4, 512, 3
-EPOCHS = {"none": 6, "class-weights": 6, "oversample": 2}
+ROWS, FRAUDS = 2400, 90
+SEED, BATCH, PATIENCE = 4, 128, 3
+EPOCHS = {"none": 6, "class-weights": 15, "oversample": 2}
 
 
 class Trained(NamedTuple):
@@ -51,13 +52,13 @@ class Table(NamedTuple):
 
     def raw(self) -> np.ndarray:
         """(N, 29) float64, in the table's order."""
-        return self.frame.drop(columns=["Time", "Class"]).to_numpy()
+        return np.array(self.frame.drop(columns=["Time", "Class"]))
 
 
 def table_in(folder: Path) -> Table:
-    """6,000 made-up rows, 150 of them frauds, as a CSV of four parts."""
+    """Made-up rows, as a CSV of two parts."""
     path = folder / "rows.csv"
-    synthetic(seed=SEED, rows=6000, positives=150).to_csv(path, index=False)
+    synthetic(seed=SEED, rows=ROWS, positives=FRAUDS).to_csv(path, index=False)
     frame = load(path)
     return Table(path, frame, prepare(frame, seed=SEED))
 

@@ -212,7 +212,7 @@ def test_another_run_does_not_go_on_from_a_checkpoint(
     kept = Path(f"{model}.checkpoint").read_bytes()
     status, _, (line,) = spoken(*command, "--batch-size", "64")
     told = f"error: {model}.checkpoint: is of another run (delete it to start anew): batch_size"
-    assert (status, line) == (2, f"{told} was 512, now 64")
+    assert (status, line) == (2, f"{told} was 128, now 64")
     assert Path(f"{model}.checkpoint").read_bytes() == kept
 
 

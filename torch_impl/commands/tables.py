@@ -20,7 +20,7 @@ from torch_impl.commands.wanted import TableError, Wanted, kind_of, where
 
 __all__ = ["Block", "read_blocks", "read_table"]
 
-_PARQUET_ROWS = 1 << 14  # at a time
+_ROWS = 8192  # of a block: a multiple of what a pipeline takes at a time
 _NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
@@ -58,12 +58,7 @@ def read_table(
     progress: bool = True,
 ) -> Block:
     """The whole table, as one block; see `read_blocks`."""
-    blocks = list(read_blocks(path, columns, others, optional, above, progress))
-    rows = torch.cat([block.rows for block in blocks])
-    kept = {
-        name: np.concatenate([block.others[name] for block in blocks]) for name in blocks[0].others
-    }
-    return Block(rows, kept, 0)
+    return _joined(list(read_blocks(path, columns, others, optional, above, progress)))
 
 
 def read_blocks(
@@ -75,6 +70,9 @@ def read_blocks(
     progress: bool = True,
 ) -> Iterator[Block]:
     """Reads a table: Parquet or CSV, plain or in gzip, whatever its name says.
+
+    Blocks have 8,192 rows, the last one what is left. In which parts the file was read makes no
+    difference: matrix products round a row by its place in a block.
 
     Args:
         path: of the file.
@@ -96,14 +94,42 @@ def read_blocks(
         raise TableError(f"{path}: is no file; expected CSV, .gz or .parquet")
     wanted = Wanted(path, tuple(columns), tuple(others), tuple(optional), above)
     parquet = kind_of(path) == "parquet"
-    first = 0
+    first, held = 0, []
     with _bar(path, parquet, progress) as bar:
         for batch in (_parquet_blocks if parquet else csv_blocks)(wanted, bar):
-            if batch.num_rows:
-                yield _block(batch, wanted, first)
+            held.append(_block(batch, wanted, first))
             first += batch.num_rows
+            if first - held[0].first >= _ROWS:
+                *whole, rest = _parts(_joined(held))
+                yield from whole
+                held = [rest]
     if not first:
         raise TableError(f"{path}: has no rows; expected at least one")
+    last = _joined(held)
+    if len(last.rows):
+        yield last
+
+
+def _joined(blocks: list[Block]) -> Block:
+    if len(blocks) == 1:
+        return blocks[0]
+    rows = torch.cat([block.rows for block in blocks])
+    others = {
+        name: np.concatenate([block.others[name] for block in blocks]) for name in blocks[0].others
+    }
+    return Block(rows, others, blocks[0].first)
+
+
+def _parts(block: Block) -> list[Block]:
+    """Blocks of `_ROWS`, and what is left, which may be none."""
+    return [
+        Block(
+            block.rows[start : start + _ROWS],
+            {name: column[start : start + _ROWS] for name, column in block.others.items()},
+            block.first + start,
+        )
+        for start in range(0, len(block.rows) // _ROWS * _ROWS + 1, _ROWS)
+    ]
 
 
 def _block(batch: Any, wanted: Wanted, first: int) -> Block:
@@ -141,7 +167,7 @@ def _parquet_blocks(wanted: Wanted, bar: Any) -> Iterator[Any]:
                         f"{wanted.path}: column {name!r} holds {kind}; expected numbers"
                     )
             bar.total = file.metadata.num_rows
-            for batch in file.iter_batches(_PARQUET_ROWS, columns=found):
+            for batch in file.iter_batches(_ROWS, columns=found):
                 bar.update(batch.num_rows)
                 yield batch
     except (pyarrow.ArrowException, OSError) as error:

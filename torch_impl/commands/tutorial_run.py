@@ -75,7 +75,10 @@ def prepared(block: Block, path: Path, seed: int) -> Prepared:
     positives = int(labels.sum())
     if not 0 < positives < len(labels):
         raise TableError(f"{path}: column 'Class' is the same in all rows; expected both 0 and 1")
-    train, validation, test = map(torch.from_numpy, split_rows(len(labels), seed))
+    try:
+        train, validation, test = map(torch.from_numpy, split_rows(len(labels), seed))
+    except ValueError as error:
+        raise TableError(f"{path}: {error}") from None
     for places, used in ((train, "trained on"), (validation, "that early stopping judges by")):
         if not 0 < int(labels[places].sum()) < len(places):
             raise TableError(

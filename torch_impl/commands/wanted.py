@@ -42,7 +42,7 @@ class Wanted(NamedTuple):
             TableError: a column is missing or twice there.
         """
         wanted = (*self.columns, *self.others)
-        if len(names) == 1:
+        if len(names) == 1 < len(wanted):
             for sign, called in _SEPARATORS.items():
                 if names[0].count(sign) >= len(wanted) - 1:
                     raise TableError(

@@ -1,0 +1,175 @@
+"""`score`: a row out for each row in, in order, with the pipeline's very probabilities."""
+
+from __future__ import annotations
+
+import gzip
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from parity_tests import ROOT
+from parity_tests.decisions.conftest import ROWS, Spoken, Table, Trained
+from torch_impl import load_pipeline
+from torch_impl.commands import csv_blocks, tables
+from torch_impl.pipeline import pipeline as pipelines
+
+BLOCK = 512
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the rows are some blocks, each of several parts of a CSV."""
+    assert tables._ROWS % pipelines._BLOCK == 0
+    monkeypatch.setattr(csv_blocks, "_BYTES", 1 << 16)
+    monkeypatch.setattr(tables, "_ROWS", BLOCK)
+    monkeypatch.setattr(pipelines, "_BLOCK", BLOCK)
+
+
+def scored(path: Path) -> pd.DataFrame:
+    """What `score` wrote, numbers of a CSV as their texts say."""
+    if path.suffix == ".parquet":
+        return parquet.read_table(path).to_pandas()
+    frame = pd.read_csv(path, dtype=str)
+    kinds = {"probability": np.float32, "decision": np.int8}
+    return pd.DataFrame({
+        name: frame[name].to_numpy(str).astype(kinds.get(name, np.float64)) for name in frame
+    })  # fmt: skip
+
+
+def expected(trained: Trained, table: Table) -> np.ndarray:
+    """(N,) float32, of the whole table at once."""
+    return trained.pipeline().predict_proba(table.raw()).numpy().ravel()
+
+
+def written(form: str, table: Table, folder: Path) -> Path:
+    """The table in another form."""
+    if form == ".csv":
+        return table.path
+    text = table.path.read_bytes()
+    path = folder / f"rows{form}"
+    if form == ".csv.gz":
+        path.write_bytes(gzip.compress(text[:700_000], 1) + gzip.compress(text[700_000:], 1))
+    else:
+        parquet.write_table(pyarrow.Table.from_pandas(table.frame), path, row_group_size=397)
+    return path
+
+
+@pytest.mark.parametrize("out", [".csv", ".csv.gz", ".parquet"])
+@pytest.mark.parametrize("form", [".csv", ".csv.gz", ".parquet"])
+def test_a_row_comes_out_for_each_row_in_order(
+    form: str, out: str, table: Table, trained: dict[str, Trained], tmp_path: Path,
+    spoken: Spoken,
+) -> None:  # fmt: skip
+    """To the bit, over the ends of parts and groups, with the columns that are kept."""
+    model, path = trained["class-weights"], tmp_path / f"scores{out}"
+    source = written(form, table, tmp_path)
+    assert spoken("score", model.model, source, path, "--keep", "Time, Amount")[::2] == (0, [])
+    came = scored(path)
+    assert list(came) == ["Time", "Amount", "probability", "decision"]
+    for name in ("Time", "Amount"):
+        np.testing.assert_array_equal(came[name], table.frame[name])
+    probabilities = expected(model, table)
+    np.testing.assert_array_equal(came["probability"].to_numpy(), probabilities, strict=True)
+    np.testing.assert_array_equal(
+        came["decision"].to_numpy(), (probabilities > np.float32(0.5)).astype(np.int8), strict=True
+    )
+
+
+def test_columns_may_come_in_another_order_among_others(
+    table: Table, trained: dict[str, Trained], tmp_path: Path, spoken: Spoken
+) -> None:
+    """And rows need no label."""
+    frame = table.frame.drop(columns="Class")[:50].assign(note='a "b",\nc')
+    source, path = tmp_path / "turned.csv", tmp_path / "scores.csv"
+    frame[frame.columns[::-1]].to_csv(source, index=False)
+    assert spoken("score", trained["none"].model, source, path)[0] == 0
+    probabilities = trained["none"].pipeline().predict_proba(table.raw()[:50]).numpy().ravel()
+    np.testing.assert_array_equal(scored(path)["probability"], probabilities)
+
+
+@pytest.mark.parametrize("rate", ["0.3", "as-trained"])
+def test_another_base_rate_shifts_the_log_odds_of_what_is_written(
+    rate: str, table: Table, trained: dict[str, Trained], tmp_path: Path, spoken: Spoken
+) -> None:
+    """And leaves the model's file as it is."""
+    model, path = trained["class-weights"], tmp_path / "scores.parquet"
+    before = model.model.read_bytes()
+    assert spoken("score", model.model, table.path, path, "--base-rate", rate)[0] == 0
+    pipeline = model.pipeline()
+    if rate == "as-trained":
+        pipeline.log_odds_shift = 0.0
+    else:
+        pipeline.set_base_rate(float(rate))
+    came = scored(path)["probability"].to_numpy()
+    np.testing.assert_array_equal(came, pipeline.predict_proba(table.raw()).numpy().ravel())
+    assert not np.array_equal(came, expected(model, table))
+    assert model.model.read_bytes() == before
+
+
+def test_what_it_says_it_did_it_did(
+    table: Table, trained: dict[str, Trained], tmp_path: Path, spoken: Spoken
+) -> None:
+    """Rows and alerts, as a person reads them."""
+    path = tmp_path / "scores.csv"
+    _, out, _ = spoken("score", trained["none"].model, table.path, path)
+    alerts = int((expected(trained["none"], table) > 0.5).sum())
+    lines = [line.split() for line in out.splitlines()[-2:]]
+    assert lines == [["rows", "alerts", "above"],
+                     [f"{ROWS:,}", str(alerts), f"({alerts / ROWS:.2%})", "0.5"]]  # fmt: skip
+
+
+def test_a_bad_row_leaves_the_old_file(
+    table: Table, trained: dict[str, Trained], tmp_path: Path, spoken: Spoken
+) -> None:
+    """Also where it comes after parts that were written; nothing is left lying about."""
+    source, path = tmp_path / "rows.csv", tmp_path / "scores.csv"
+    lines = table.path.read_text("utf-8").splitlines()
+    lines[2300] = lines[2300].replace(",", ",x", 1)
+    source.write_text("\n".join(lines), "utf-8")
+    path.write_text("kept", "utf-8")
+    status, out, (line,) = spoken("score", trained["none"].model, source, path)
+    assert (status, out) == (2, "")
+    assert line.startswith(f"error: {source}: row 2300 (line 2301), column 'V1': 'x")
+    assert path.read_text("utf-8") == "kept"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["rows.csv", "scores.csv"]
+
+
+MEASURED = """
+import resource, sys
+from torch_impl.__main__ import main
+for name in sys.argv[2:]:
+    assert main(["score", sys.argv[1], name, name + ".scores.parquet", "--no-progress"]) == 0
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+"""
+
+BLOCKS_HELD = 1 << 24  # bytes: what a few blocks, and an allocator that keeps them, may take
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", [".csv", ".parquet"])
+def test_memory_does_not_grow_with_the_table(
+    form: str, trained: dict[str, Trained], tmp_path: Path
+) -> None:
+    """Ten times as many rows, 46 MB of numbers, take no more than the few blocks at hand."""
+    rng, names = np.random.default_rng(0), load_pipeline(trained["none"].model).columns
+    rows = rng.integers(0, 99, size=(20_000, len(names)))
+    sizes = {1: tmp_path / f"one{form}", 10: tmp_path / f"ten{form}"}
+    for times, path in sizes.items():
+        frame = pd.DataFrame(np.tile(rows, (times, 1)), columns=names)
+        if form == ".csv":
+            frame.to_csv(path, index=False)
+        else:
+            frame.astype(np.float64).to_parquet(path, row_group_size=50_000)
+    answer = subprocess.run(
+        [sys.executable, "-c", MEASURED, trained["none"].model, sizes[1], sizes[10]],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    one, ten = map(int, answer.stderr.split())  # in KiB
+    assert (ten - one) * 1024 < BLOCKS_HELD
+    assert parquet.read_metadata(f"{sizes[10]}.scores.parquet").num_rows == 200_000
