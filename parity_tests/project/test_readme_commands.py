@@ -65,9 +65,8 @@ HERE = {
     "--page training.html": Run(
         "600 test rows", "--epochs 2", leaves=("model.safetensors", "training.html")
     ),
-    "python -m torch_impl threshold model.safetensors held_out.csv --miss 120 --false-alarm 2.5": Run(
-        "has the new threshold", after=_TRAINED
-    ),
+    "python -m torch_impl threshold model.safetensors held_out.csv --miss 120 "
+    "--false-alarm 2.5": Run("has the new threshold", after=_TRAINED),
     "python -m torch_impl evaluate model.safetensors held_out.csv --page evaluation.html": Run(
         "3,000 rows, 150 frauds", leaves=("evaluation.html",), after=_TRAINED
     ),
