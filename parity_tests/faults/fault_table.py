@@ -869,7 +869,7 @@ FAULTS = (
     Change("facts nested deeply are no JSON", _SEALED, "except (ValueError, RecursionError) as reason", "except ValueError as reason", _HOSTILE),
     Change("any header is read", _SEALED, "if header_bytes > largest:", "if False:", _HOSTILE),
     Change("a pipe is waited for", _SEALED, "if path.exists() and not path.is_file():", "if path.is_dir():", ("test_pipeline_file.py::test_what_is_no_file_is_refused_without_waiting",)),
-    Change("an exported program drops units", _EXPORT, "    with inference(module), _quiet():\n        program", "    with _quiet():\n        program", live=True),
+    Change("an exported program drops units", _EXPORT, "    with inference(module), quiet():\n        program", "    with quiet():\n        program", live=True),
     Change("an exported program takes two rows alone", _EXPORT, "dynamic_shapes=({0: rows},)", "dynamic_shapes=None", live=True),
     Change("a path in the exported program", _EXPORT, '        node.meta.pop("stack_trace", None)', '        node.meta.get("stack_trace", None)', live=True),
     Change("a path in the ONNX file", _EXPORT, "        del part.metadata_props[:]\n", "        part.metadata_props.sort(key=str)\n", live=True),

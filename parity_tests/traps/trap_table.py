@@ -13,6 +13,7 @@ from parity_tests.traps import traps_model as model
 from parity_tests.traps import traps_training as training
 from parity_tests.traps.family_table import LAYERS, LOSSES, OPTIMIZERS
 from parity_tests.traps.trap import Trap
+from parity_tests.traps.traps_runtimes import RUNTIMES
 
 __all__ = ["GROUPS", "TRAPS", "markdown", "measurements"]
 
@@ -295,6 +296,7 @@ GROUPS: Mapping[str, tuple[Trap, ...]] = {
     "Layers and first weights of its neighbours": LAYERS,
     "Losses and penalties of its neighbours": LOSSES,
     "Optimizers, schedules and rows held out": OPTIMIZERS,
+    "Other runtimes": RUNTIMES,
 }
 """Each heading of the page and its rows."""
 

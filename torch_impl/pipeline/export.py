@@ -19,7 +19,7 @@ from torch_impl.features import FeatureTransform
 from torch_impl.pipeline.onnx_operators import exact_translations
 from torch_impl.pipeline.pipeline import FraudPipeline
 
-__all__ = ["OPSET", "export", "exported_program", "onnx_bytes"]
+__all__ = ["OPSET", "export", "exported_program", "onnx_bytes", "quiet"]
 
 OPSET = 20
 """Of ONNX; onnxruntime from 1.17 on knows it."""
@@ -47,7 +47,7 @@ def export(module: nn.Module, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     if path.suffix == ".pt2":
         buffer = io.BytesIO()
-        with _quiet():
+        with quiet():
             torch.export.save(exported_program(module), buffer)
         replace_file(path, buffer.getvalue())
     elif path.suffix == ".onnx":
@@ -62,7 +62,7 @@ def exported_program(module: nn.Module) -> torch.export.ExportedProgram:
     No path of this machine is in it.
     """
     rows = torch.export.Dim("rows")
-    with inference(module), _quiet():
+    with inference(module), quiet():
         program = torch.export.export(module, (_example(module),), dynamic_shapes=({0: rows},))
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # somebody's files, and lines of them
@@ -78,7 +78,7 @@ def onnx_bytes(module: nn.Module) -> bytes:
     import onnx
 
     outputs = _OUTPUTS if isinstance(module, FraudPipeline) else ("logits",)
-    with inference(module), _quiet():
+    with inference(module), quiet():
         model = torch.onnx.export(
             exported_program(module),
             input_names=["rows"],
@@ -98,7 +98,7 @@ def onnx_bytes(module: nn.Module) -> bytes:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Torch's exporters tell their users of torch's own affairs."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
