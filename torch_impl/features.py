@@ -197,7 +197,7 @@ class FeatureTransform(Unscriptable, nn.Module):
                 f"expected (N, {len(self.mean)})"
             )
         if self._is_plain(rows) and rows.numel() >= _MANY:
-            features = scale_rows(rows, self.scaling(), self.logarithms, self.dtype)
+            features = scale_rows(rows, self.scaling(), self.dtype)
             if features is not None:
                 return features
         table = (self._log(rows.to(torch.float64)) - self.mean) / self.scale
@@ -214,21 +214,17 @@ class FeatureTransform(Unscriptable, nn.Module):
 
     def scaling(self) -> Scaling:
         """What compiled code takes of it."""
-        return Scaling(self.mean, self.scale, self.clip, self.log_column)
-
-    def logarithms(self, table: Tensor) -> Tensor | None:
-        """(…, 1) of raw rows (…, F): log(x + offset) of the column that it is taken of."""
-        if self.log_column is None:
-            return None
-        column = table[..., self.log_column : self.log_column + 1]
-        return torch.log(column + self.log_offset)
+        return Scaling(self.mean, self.scale, self.clip, self.log_column, self.log_offset)
 
     def _log(self, table: Tensor) -> Tensor:
-        logarithms = self.logarithms(table)
-        if self.log_column is None or logarithms is None:
+        if self.log_column is None:
             return table
-        before, after = table[..., : self.log_column], table[..., self.log_column + 1 :]
-        return torch.cat([before, logarithms, after], dim=-1)
+        before, column, after = (
+            table[..., : self.log_column],
+            table[..., self.log_column : self.log_column + 1],
+            table[..., self.log_column + 1 :],
+        )
+        return torch.cat([before, torch.log(column + self.log_offset), after], dim=-1)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FeatureTransform:
         statistics = {"mean": self.mean, "scale": self.scale}

@@ -86,7 +86,7 @@ def _compiled(
     weights = packed(parameters_of(model))
     found = torch.empty(len(rows), 1, dtype=dtype, device="cpu")
     for place, block in blocks(rows):
-        logged, out = transform.logarithms(block), found[place]
+        logged, out = scaling.logarithms(block), found[place]
         built.probabilities(
             ctypes.byref(scaling), pointer(block), pointer(logged), ctypes.c_int64(len(block)),
             pointer(weights), real(shift), pointer(out),

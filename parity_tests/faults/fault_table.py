@@ -303,6 +303,8 @@ FAULTS = (
     Change("C++: the logarithm has the first column's statistics", _SCALING_H, "mean = s.means[s.logged]", "mean = s.means[0]"),
     Change("C++: double features by way of float", _SCALING_H, "out[i] = Feature(scaled(x[i], s.means[i], s.scales[i], s.clip))", "out[i] = Feature(float(scaled(x[i], s.means[i], s.scales[i], s.clip)))"),
     Change("a block's last row is left out", _SCALING, "ctypes.c_int64(len(block))", "ctypes.c_int64(len(block) - (len(block) == _BLOCK))"),
+    Change("the offset of the logarithm is added to whole runs alone", _SCALING, "torch.log(column[whole:] + self.log_offset)", "torch.log(column[whole:])"),
+    Change("the offset of the logarithm is not added to whole runs", _SCALING, "(-1, _RUN), self.log_offset, out=apart)", "(-1, _RUN), 0.0, out=apart)"),
     Change("features of a handful of rows are compiled", _FEATURES, " and rows.numel() >= _MANY:", ":", ("test_scaling.py",)),
     Change("rows without order scaled as if they had one", _FEATURES, "            and rows.is_contiguous()\n", "", ("test_scaling.py",)),
     Change("a tracer passed over", _MEMORY, "torch._C._get_tracing_state() is not None", "False"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
@@ -15,6 +17,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from parity_tests import ROOT
 from parity_tests.sides.compiler import needs_compiler, no_compiler
 from torch_impl import FeatureTransform, features
 from torch_impl.base import scaling
@@ -77,7 +80,7 @@ def test_compiled_features_are_torchs_to_the_bit(
 ) -> None:
     """Around each number of rows that is taken at once; NaN and infinities as torch has them."""
     ours = transform(columns, **options).to(dtype)
-    for rows in (1, 7, 8, 9, 300, BLOCK - 1, BLOCK, BLOCK + 1):
+    for rows in (1, 7, 8, 9, 64, 300, BLOCK - 1, BLOCK, BLOCK + 1):
         table = amounts(rows, columns)
         came, kept = ours(table), table.clone()
         with mock.patch.object(features, "_MANY", table.numel() + 1):
@@ -85,7 +88,7 @@ def test_compiled_features_are_torchs_to_the_bit(
         assert came.dtype == dtype
         np.testing.assert_array_equal(bits(came), bits(expected), strict=True)
         np.testing.assert_array_equal(bits(table), bits(kept))
-    assert compiled.call_count == 8
+    assert compiled.call_count == 9
 
 
 @needs_compiler
@@ -93,10 +96,40 @@ def test_torchs_logarithm_does_not_depend_on_where_a_number_stands() -> None:
     """A million amounts, all at once and by blocks that begin anywhere."""
     numbers = torch.from_numpy(np.exp(np.random.default_rng(1).normal(3, 4, 1_000_003)))
     whole = torch.log(numbers)
-    for length in (1, 2, 3, 5, 7, 8, 13, 31, 2047, 2048):
+    for length in (1, 2, 3, 5, 7, 8, 13, 31, 64, 2047, 2048):
         start = 17 * length
         parts = [torch.log(part) for part in numbers[start : start + 3000 * length].split(length)]
         assert torch.equal(torch.cat(parts), whole[start : start + 3000 * length])
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads are counted in /proc")
+def test_a_pass_over_rows_is_the_work_of_one_thread() -> None:
+    """However many there may be: where the cores are busy, each region that is shared out waits.
+
+    torch starts its own where it first shares something out, as a single logarithm then shows.
+    """
+    program = """
+import os, numpy, torch
+from torch_impl import FeatureTransform, FraudClassifier
+from torch_impl.scoring import probabilities
+torch.set_num_threads(3)
+transform, model = FeatureTransform([0.0] * 29, [1.0] * 29), FraudClassifier(seed=1)
+rows = numpy.ones((40_000, 29))
+counts = [len(os.listdir("/proc/self/task"))]
+for work in (transform, lambda x: probabilities(transform, model, x), torch.log):
+    work(torch.from_numpy(rows))
+    counts.append(len(os.listdir("/proc/self/task")) - counts[0])
+print(*counts[1:])
+"""
+    answer = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], cwd=ROOT, capture_output=True, text=True
+    )
+    assert answer.returncode == 0, answer.stderr
+    transforming, scoring, one_logarithm = map(int, answer.stdout.split())
+    assert (transforming, scoring) == (0, 0)
+    assert one_logarithm > 0, "the count sees them"
 
 
 @needs_compiler
@@ -111,7 +144,7 @@ def test_few_rows_are_left_to_torch(missing: int, times: int) -> None:
 
 
 @pytest.mark.usefixtures("compiled")
-def test_without_a_compiler_torch_computes_the_same_with_one_warning() -> None:
+def test_without_a_compiler_features_are_the_same_with_one_warning() -> None:
     """However many transforms there are."""
     table = amounts(500, 29)
     with mock.patch.object(features, "_MANY", table.numel() + 1):

@@ -129,6 +129,16 @@ def test_the_features_within_are_the_transforms(dtype: torch.dtype) -> None:
 
 
 @needs_compiler
+@pytest.mark.usefixtures("compiled")
+def test_float32_rows_are_scaled_and_logged_in_float64() -> None:
+    """The same bits as for the same numbers in float64."""
+    rows, model = raw_rows(333).astype(np.float32), FraudClassifier(seed=1)
+    transform = FeatureTransform.fit(rows)
+    wide = probabilities(transform, model, rows.astype(np.float64))
+    assert torch.equal(probabilities(transform, model, torch.from_numpy(rows)), wide)
+
+
+@needs_compiler
 @DTYPES
 @pytest.mark.usefixtures("compiled")
 def test_any_logit_has_its_probability(dtype: torch.dtype) -> None:
