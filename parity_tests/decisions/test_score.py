@@ -15,9 +15,8 @@ from pyarrow import parquet
 
 from parity_tests import ROOT
 from parity_tests.decisions.conftest import ROWS, Spoken, Table, Trained
-from torch_impl import load_pipeline
+from torch_impl import load_pipeline, scoring
 from torch_impl.commands import csv_blocks, tables
-from torch_impl.pipeline import pipeline as pipelines
 
 BLOCK = 512
 
@@ -25,10 +24,10 @@ BLOCK = 512
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the rows are some blocks, each of several parts of a CSV."""
-    assert tables._ROWS % pipelines._BLOCK == 0
+    assert tables._ROWS % scoring._PART == 0
     monkeypatch.setattr(csv_blocks, "_BYTES", 1 << 16)
     monkeypatch.setattr(tables, "_ROWS", BLOCK)
-    monkeypatch.setattr(pipelines, "_BLOCK", BLOCK)
+    monkeypatch.setattr(scoring, "_PART", BLOCK)
 
 
 def scored(path: Path) -> pd.DataFrame:

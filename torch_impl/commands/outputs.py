@@ -73,6 +73,11 @@ def writer(path: Path, columns: dict[str, type[np.generic]]) -> Iterator[Any]:
         out = opened.enter_context(kind(sink, schema))
 
         def write(*arrays: NDArray[Any]) -> None:
-            out.write_batch(pyarrow.record_batch([pyarrow.array(a) for a in arrays], schema=schema))
+            # Not pyarrow.array, which imports pandas where that is installed.
+            columns = [
+                pyarrow.Array.from_buffers(kind, len(array), [None, pyarrow.py_buffer(array)])
+                for kind, array in zip(schema.types, arrays, strict=True)
+            ]
+            out.write_batch(pyarrow.RecordBatch.from_arrays(columns, schema=schema))
 
         yield write

@@ -20,7 +20,9 @@ from torch_impl.commands.wanted import TableError, Wanted, kind_of, where
 
 __all__ = ["Block", "read_blocks", "read_table"]
 
-_ROWS = 8192  # of a block: a multiple of what a pipeline takes at a time
+_ROWS = 2**16
+"""Of a block: enough for `torch_impl.scoring` to compile, and a multiple of what it takes at a time
+where it does not."""
 _NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
@@ -71,7 +73,7 @@ def read_blocks(
 ) -> Iterator[Block]:
     """Reads a table: Parquet or CSV, plain or in gzip, whatever its name says.
 
-    Blocks have 8,192 rows, the last one what is left. In which parts the file was read makes no
+    Blocks have 65,536 rows, the last one what is left. In which parts the file was read makes no
     difference: matrix products round a row by its place in a block.
 
     Args:
@@ -113,7 +115,7 @@ def read_blocks(
 def _joined(blocks: list[Block]) -> Block:
     if len(blocks) == 1:
         return blocks[0]
-    rows = torch.cat([block.rows for block in blocks])
+    rows = torch.from_numpy(np.concatenate([block.rows.numpy() for block in blocks]))
     others = {
         name: np.concatenate([block.others[name] for block in blocks]) for name in blocks[0].others
     }
@@ -184,14 +186,15 @@ def _numbers(column: Any, wanted: Wanted, name: str, first: int) -> NDArray[np.f
         column = column.cast(pyarrow.string())
     if column.type != pyarrow.float64():
         column = column.cast(pyarrow.float64(), safe=False)
-    numbers: NDArray[np.float64] = column.to_numpy(zero_copy_only=False)
-    bad = ~np.isfinite(numbers)
-    if bad.any() and column[int(np.argmax(bad))].as_py() is None:
+    if column.null_count:
+        row = column.is_null().to_pylist().index(True)
         raise TableError(
-            f"{where(wanted.path, first + int(np.argmax(bad)) + 1)}, column {name!r}: nothing; "
+            f"{where(wanted.path, first + row + 1)}, column {name!r}: nothing; "
             "expected a finite number"
         )
-    _refuse_first(bad, numbers, wanted.path, name, first, "a finite number")
+    # Not its to_numpy, which imports pandas where that is installed.
+    numbers: NDArray[Any] = np.from_dlpack(column)
+    _refuse_first(~np.isfinite(numbers), numbers, wanted.path, name, first, "a finite number")
     return numbers
 
 
