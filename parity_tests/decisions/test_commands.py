@@ -19,6 +19,7 @@ import pytest
 
 from parity_tests import ROOT
 from parity_tests.decisions.conftest import Spoken, Table, Trained
+from torch_impl import FraudPipeline, load_pipeline
 
 COMMANDS = ("train", "score", "evaluate", "threshold", "export", "convert")
 OURS = COMMANDS[:-1]  # convert's are in parity_tests/files
@@ -80,8 +81,8 @@ REFUSED: dict[str, tuple[str, str]] = {
     "train: no number": ("train rows.csv m --epochs x", "argument --epochs: invalid int value: 'x' (python -m torch_impl train --help)"),
     "train: no such folder": ("train rows.csv no/m", "no: is not a folder"),
     "train: a folder": ("train rows.csv folder", "folder: is no file that could be replaced"),
-    "train: a device": ("train rows.csv /dev/null", "/dev/null: is no file that could be replaced"),
-    "train: over its own rows": ("train rows.csv ./rows.csv", "rows.csv: is named twice; expected a file of its own to write"),
+    "train: a pipe": ("train rows.csv pipe", "pipe: is no file that could be replaced"),
+    "train: over its own rows": ("train rows.csv folder/../rows.csv", "folder/../rows.csv: is named twice; expected a file of its own to write"),
     "train: history over the model": ("train rows.csv m --history m", "m: is named twice; expected a file of its own to write"),
     "train: history over the checkpoint": ("train rows.csv m --history m.checkpoint", "m.checkpoint: is named twice; expected a file of its own to write"),
     "train: one class": ("train legal.csv m", "legal.csv: column 'Class' is the same in all rows; expected both 0 and 1"),
@@ -118,6 +119,7 @@ def bad_folder(
     """A model, good rows, and bad ones."""
     folder = tmp_path_factory.mktemp("bad")
     (folder / "folder").mkdir()
+    os.mkfifo(folder / "pipe")
     shutil.copy(trained["none"].model, folder / "model")
     rows = table.frame.sample(300, random_state=0).reset_index(drop=True)
     legal, frauds = rows[rows["Class"] == 0], table.frame[table.frame["Class"] == 1]
@@ -145,6 +147,25 @@ def test_what_cannot_be_done_is_told_in_one_line(
     words, told = REFUSED[case]
     assert spoken(*shlex.split(words)) == (2, "", [f"error: {told}"])
     assert {path: path.stat().st_mtime_ns for path in bad_folder.rglob("*")} == before
+
+
+def test_export_takes_the_base_rate_that_is_asked_for(
+    bad_folder: Path, spoken: Spoken, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """And says what it wrote."""
+    exported: list[FraudPipeline] = []
+
+    def write(pipeline: FraudPipeline, path: Path) -> None:
+        exported.append(pipeline)
+        path.write_bytes(b"12345")
+
+    monkeypatch.setattr("torch_impl.commands.export.export", write)
+    words = ("export", bad_folder / "model", tmp_path / "m.onnx", "--base-rate", "0.25")
+    status, out, _ = spoken(*words)
+    assert status == 0
+    assert " ".join(out.split()).count("rows (N, 29), float64 probability, decision 5 ") == 1
+    (pipeline,), other = exported, load_pipeline(bad_folder / "model")
+    assert pipeline.log_odds_shift == other.set_base_rate(0.25).log_odds_shift != 0
 
 
 def run(*words: object, **options: object) -> subprocess.CompletedProcess[str]:

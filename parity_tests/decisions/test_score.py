@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 from parity_tests import ROOT
 from parity_tests.decisions.conftest import ROWS, Spoken, Table, Trained
-from torch_impl import load_pipeline, scoring
+from torch_impl import load_pipeline, save_pipeline, scoring
 from torch_impl.commands import csv_blocks, tables
 
 BLOCK = 512
@@ -109,6 +109,19 @@ def test_another_base_rate_shifts_the_log_odds_of_what_is_written(
     np.testing.assert_array_equal(came, pipeline.predict_proba(table.raw()).numpy().ravel())
     assert not np.array_equal(came, expected(model, table))
     assert model.model.read_bytes() == before
+
+
+def test_a_row_at_the_threshold_is_no_alert(
+    table: Table, trained: dict[str, Trained], tmp_path: Path, spoken: Spoken
+) -> None:
+    """Only what is above it."""
+    pipeline, path = trained["none"].pipeline(), tmp_path / "scores.parquet"
+    own = np.sort(expected(trained["none"], table))[-20]
+    pipeline.threshold = float(own)
+    save_pipeline(pipeline, tmp_path / "m.safetensors")
+    assert spoken("score", tmp_path / "m.safetensors", table.path, path)[0] == 0
+    came = scored(path)
+    assert came["decision"].sum() == (came["probability"] > own).sum() == 19
 
 
 def test_what_it_says_it_did_it_did(

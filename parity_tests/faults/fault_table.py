@@ -79,6 +79,15 @@ _OPTIONS = "torch_impl/keras/layers/options.py"
 _NETWORK = "torch_impl/keras_network.py"
 _REPLACING = "torch_impl/base/replacing.py"
 _ROWS = "torch_impl/training/rows.py"
+_SPLITS = "torch_impl/training/splits.py"
+_TABLES = "torch_impl/commands/tables.py"
+_CSV = "torch_impl/commands/csv_blocks.py"
+_WANTED = "torch_impl/commands/wanted.py"
+_TUTORIAL = "torch_impl/commands/tutorial_run.py"
+_TRAIN = "torch_impl/commands/train.py"
+_SCORE = "torch_impl/commands/score.py"
+_MEASURING = "torch_impl/commands/measuring.py"
+_CHOOSING = "torch_impl/commands/threshold.py"
 _WEIGHTS = "torch_impl/keras/weights.py"
 _H5 = "torch_impl/keras_files/hdf5/weights_h5.py"
 _LEGACY = "torch_impl/keras_files/hdf5/legacy_h5.py"
@@ -154,6 +163,15 @@ _FIRST = {
     _NETWORK_H: [_COMPILED, _RUNS],
     _PHILOX_H: [_COMPILED, _RUNS],
     _NATIVE: [_COMPILED, _RUNS],
+    _SPLITS: ["test_train.py"],
+    _TABLES: ["test_tables.py", "test_table_errors.py"],
+    _CSV: ["test_tables.py", "test_table_errors.py"],
+    _WANTED: ["test_table_errors.py"],
+    _TUTORIAL: ["test_train.py"],
+    _TRAIN: ["test_train.py"],
+    _SCORE: ["test_score.py"],
+    _MEASURING: ["test_evaluate.py"],
+    _CHOOSING: ["test_threshold_command.py"],
 }
 
 
@@ -717,6 +735,54 @@ FAULTS = (
     Change("compiled: autocast is not noticed", _PLAIN, '        and not torch.is_autocast_enabled("cpu")\n', "", ("test_native_epoch.py",)),
     Change("dropout's count of calls is not in the state_dict", _DRAWING, "return torch.tensor(self.calls)", "return torch.tensor(0)", ("test_model.py",)),
     Change("a program exported with dropout counts no calls", _DRAWING, "if torch.jit.is_tracing() or torch.compiler.is_exporting():", "if False:", ("test_model.py::test_a_seeded_model_is_exported_in_eval_mode_alone",), live=True),
+    # the commands, from a table to decisions
+    Change("the last fifth is held out", _SPLITS, "return order[held_out:], order[:held_out]", "return order[:-held_out], order[-held_out:]"),
+    Change("a fifth is rounded down", _SPLITS, "math.ceil(", "math.floor("),
+    Change("validation rows are trained on", _SPLITS, "Splits(kept[train], kept[validation], test)", "Splits(kept, kept[validation], test)"),
+    Change("validation rows are places among those that are left", _SPLITS, "kept[train], kept[validation]", "kept[train], validation"),
+    Change("a row at a block's end is lost", _TABLES, "block.rows[start : start + _ROWS]", "block.rows[start : start + _ROWS - 1]"),
+    Change("a row at a block's end comes twice", _TABLES, "block.rows[start : start + _ROWS]", "block.rows[start : start + _ROWS + 1]"),
+    Change("the last rows are lost", _TABLES, "    if len(last.rows):\n        yield last", "    if len(last.rows) >= _ROWS:\n        yield last"),
+    Change("blocks are told from the table's start", _TABLES, "            block.first + start,", "            start,"),
+    Change("columns in the table's order", _TABLES, "enumerate(wanted.columns):", "enumerate(n for n in names if n in wanted.columns):"),
+    Change("rows are counted from zero", _TABLES, "where(path, first + row + 1)", "where(path, first + row)"),
+    Change("an amount without a logarithm is taken", _TABLES, "column - least <= 0", "column - least <= -9"),
+    Change("half a label is one", _TABLES, "(labels != 0) & (labels != 1)", "(labels < 0) | (labels > 1)"),
+    Change("a decimal is rounded twice", _TABLES, "if pyarrow.types.is_decimal(column.type):", "if False:"),
+    Change("a row may end within quotes", _CSV, "while text.count(b'\"', 0, end) % 2:", "while False:"),
+    Change("half of a line break begins the next part", _CSV, "return text[2:] if text.startswith(b\"\\r\\n\") else text[1:]", "return text[1:]"),
+    Change("a blank line is passed over", _CSV, "ignore_empty_lines=False", "ignore_empty_lines=True"),
+    Change("blank lines at the end are rows", _CSV, ".rstrip(b\"\\r\\n\")\n        rest", "\n        rest"),
+    Change("what pyarrow calls null is nothing", _CSV, "null_values=[]", "null_values=[\"NULL\"]"),
+    Change("digits of any script are a number", _CSV, " and text.isascii()", ""),
+    Change("a column that stands twice is taken once", _WANTED, "if names.count(n) > 1]", "if names.count(n) > 2]"),
+    Change("the transform is fitted on all rows", _TUTORIAL, "FeatureTransform.fit(block.rows[train])", "FeatureTransform.fit(block.rows)"),
+    Change("the label is in the features", _TUTORIAL, "transform(block.rows[places])", "transform(block.rows[places] + labels[places])"),
+    Change("the bias is of the training rows alone", _TUTORIAL, "prior_log_odds(rows.positives, rows.negatives)", "prior_log_odds(positives, negatives)"),
+    Change("class weights are exchanged", _TUTORIAL, "{0: total / 2 / rows.negatives, 1: total / 2 / rows.positives}", "{1: total / 2 / rows.negatives, 0: total / 2 / rows.positives}"),
+    Change("oversampled by another seed", _TUTORIAL, "oversample(*train, seed=seed)", "oversample(*train, seed=seed + 1)"),
+    Change("what oversampling multiplied the odds by is forgotten", _TUTORIAL, "TrainedOn(positives, negatives, negatives / positives)", "TrainedOn(positives, negatives)"),
+    Change("one class in the validation rows is nothing to tell", _TUTORIAL, "if not 0 < int(labels[places].sum()) < len(places):", "if False:", ("test_commands.py",)),
+    Change("the base rate is not corrected", _TRAIN, ").set_base_rate()", ")"),
+    Change("the checkpoint stays", _TRAIN, "    checkpoint.unlink(missing_ok=True)\n", ""),
+    Change("early stopping looks at the test rows", _TRAIN, "validation_data=rows.validation", "validation_data=rows.test"),
+    Change("the last weights are kept", _TRAIN, "restore_best_weights=True", "restore_best_weights=False"),
+    Change("nobody is told where a run goes on", _TRAIN, "            if epoch:\n", "            if False:\n"),
+    Change("the table is written over", _TRAIN, "if place and path is not None", "if place > 1 and path is not None", ("test_commands.py",)),
+    Change("at the threshold is above it", _SCORE, "probabilities > pipeline.threshold", "probabilities >= pipeline.threshold"),
+    Change("kept columns stand in another order", _SCORE, "for name in keep]\n            write", "for name in sorted(keep)]\n            write"),
+    Change("score passes over --base-rate", _SCORE, "    set_base_rate(pipeline, options.base_rate)\n", ""),
+    Change("the correction is in what was trained", _MEASURING, "{AS_TRAINED: 0.0,", "{AS_TRAINED: shift,"),
+    Change("frauds expected are a share", _MEASURING, ".sum(dtype=torch.float64)", ".mean(dtype=torch.float64)"),
+    Change("alerts are those without the correction", _MEASURING, "return shifted", "return logits"),
+    Change("a dry run writes", _CHOOSING, "if not options.dry_run:", "if True:"),
+    Change("costs are exchanged", _CHOOSING, "threshold_for_cost(ranking, options.miss, options.false_alarm)", "threshold_for_cost(ranking, options.false_alarm, options.miss)"),
+    Change("alerts of all days together", _CHOOSING, "options.alerts_per_day * days", "options.alerts_per_day"),
+    Change("a day has an hour", _CHOOSING, "_SECONDS_A_DAY = 86_400", "_SECONDS_A_DAY = 3_600"),
+    Change("export passes over --base-rate", "torch_impl/commands/export.py", "    set_base_rate(pipeline, options.base_rate)\n", "", ("test_commands.py",)),
+    Change("a pipe is replaced by a file", _REPLACING, "if path.exists() and not path.is_file():", "if False:", ("test_commands.py",)),
+    Change("a full disk has no name", _REPLACING, "error.filename = str(path)", "pass", ("test_commands.py",)),
+    Change("two names of a file are two files", "torch_impl/commands/outputs.py", "path.resolve() == other.resolve()", "path == other", ("test_commands.py",)),
     # what a stranger's file may cost, and say
     Change("a byte of a file is read twice", "torch_impl/keras_files/ledger.py", "if before > at or after < at + size:", "if False:", _BOUNDED),
     Change("what overlaps the next thing of a file is read", "torch_impl/keras_files/ledger.py", "if before > at or after < at + size:", "if before > at:", _BOUNDED),
