@@ -14,7 +14,7 @@ import pytest
 from pyarrow import parquet
 
 from parity_tests import ROOT
-from parity_tests.decisions.conftest import ROWS, Spoken, Table, Trained
+from parity_tests.decisions.commands.conftest import ROWS, Spoken, Table, Trained
 from torch_impl import load_pipeline, save_pipeline, scoring
 from torch_impl.commands import csv_blocks, tables
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
-from parity_tests.decisions.conftest import FRAUDS, ROWS, Spoken, Table, Trained, content
+from parity_tests.decisions.commands.conftest import FRAUDS, ROWS, Spoken, Table, Trained, content
 
 
 class Called(NamedTuple):

@@ -11,7 +11,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from parity_tests import ROOT
-from parity_tests.decisions.shown import an_evaluation, scores, some_training
+from parity_tests.decisions.pages.shown import an_evaluation, scores, some_training
 from parity_tests.reference.selection import needed_packages
 from parity_tests.report.page.strict_html import Strict, faults, loaded
 from torch_impl.pages.curves import precision_recall, roc

@@ -14,7 +14,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from parity_tests.decisions.test_tables import COLUMNS, TEXT
+from parity_tests.decisions.commands.test_tables import COLUMNS, TEXT
 from torch_impl.commands.tables import read_table
 from torch_impl.commands.wanted import TableError
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from parity_tests.decisions.shown import an_evaluation, scores, some_training
+from parity_tests.decisions.pages.shown import an_evaluation, scores, some_training
 from parity_tests.report.page.browser import IN_A_BROWSER, WIDTHS, look_at
 
 pytestmark = IN_A_BROWSER
