@@ -22,8 +22,8 @@ def versions() -> dict[str, str]:
 
 
 def loaded_modules() -> list[str]:
-    """Top-level modules loaded in this process."""
-    return sorted({name.partition(".")[0] for name in sys.modules})
+    """Top-level modules loaded in this process; what may not be imported stands as None."""
+    return sorted({name.partition(".")[0] for name, module in sys.modules.items() if module})
 
 
 def onednn_is_on() -> bool:

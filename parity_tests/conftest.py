@@ -202,9 +202,9 @@ def keras() -> Iterator[KerasProcess]:
 
 
 @pytest.fixture(scope="session")
-def lent(keras: KerasProcess) -> Callable[[], AbstractContextManager[KerasProcess]]:
+def lent(keras: KerasProcess) -> Callable[..., AbstractContextManager[KerasProcess]]:
     """The same process in the place of the class, for whole programs that would start one each."""
-    return lambda: nullcontext(keras)
+    return lambda **_: nullcontext(keras)
 
 
 @pytest.fixture(scope="session")

@@ -57,7 +57,10 @@ HERE = {
     "python -m parity_tests.record --model my.keras answers.safetensors": Run(
         "rows in answers.safetensors", leaves=("answers.safetensors",)
     ),
-    "python -m parity_tests.bench": Run("compiled", "--rounds 1 --epochs 2"),
+    "python -m parity_tests.bench": Run(
+        "keras-tensorflow",
+        "--only epochs order --against keras-tensorflow --rounds 1 --epochs 2 --rows 3000",
+    ),
     "python -m parity_tests.fuzz --cases 20000": Run("200 mutations, seed 1", "--cases 200"),
     "python -m parity_tests.judge.sigmoid": Run("Keras: ", "--every 4099"),
     "python -m torch_impl convert old_model.h5 model.keras": Run("", leaves=("model.keras",)),

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from types import ModuleType, TracebackType
 from typing import Any
 
-__all__ = ["KerasProcess", "KerasUnavailableError"]
+__all__ = ["KerasProcess", "KerasUnavailableError", "no_main_module"]
 
 
 class KerasUnavailableError(RuntimeError):
@@ -32,13 +32,16 @@ PYTHON = "PARITY_KERAS_PYTHON"
 """The environment variable that names another environment's Python, for another Keras."""
 
 
-def _prepare_child() -> None:
-    if os.environ.get(PYTHON):
+def _prepare_child(backend: str | None, another_environment: bool) -> None:
+    if another_environment:
         # The parent's own packages came along with its sys.path.
         parents = [path for path in sys.path if "site-packages" not in path]
         sys.path[:] = parents + site.getsitepackages()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ["KERAS_BACKEND"] = backend or os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if os.environ["KERAS_BACKEND"] != "tensorflow":
+        # Keras imports it where it is installed, on another backend too, beside torch.
+        sys.modules["tensorflow"] = None  # type: ignore[assignment]
     # Each stage is a model of its own here, which TensorFlow takes for needless retracing.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     # TensorFlow writes banners straight to file descriptor 2 while it loads, whatever its
@@ -69,7 +72,7 @@ def _call_reference(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
 
 
 @contextmanager
-def _no_main_module() -> Iterator[None]:
+def no_main_module() -> Iterator[None]:
     """A spawned child imports its parent's main module, which may well import torch."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
@@ -86,23 +89,29 @@ class KerasProcess:
     Python values only. Where the environment variable `PARITY_KERAS_PYTHON` names the Python
     of another environment (of this Python's version), the reference is the Keras in there.
 
+    Args:
+        backend: of Keras; `KERAS_BACKEND`, or else TensorFlow, if None.
+        python: of another environment, in the place of `PARITY_KERAS_PYTHON`.
+
     Example:
         >>> with KerasProcess() as keras:
         ...     keras.call("versions.versions")
     """
 
-    def __init__(self) -> None:
+    def __init__(self, backend: str | None = None, python: str | None = None) -> None:
+        python = python or os.environ.get(PYTHON)
         context = multiprocessing.get_context("spawn")
-        context.set_executable(os.environ.get(PYTHON) or sys.executable)
+        context.set_executable(python or sys.executable)
         self._executor = ProcessPoolExecutor(
             max_workers=1,
             mp_context=context,
             initializer=_prepare_child,
+            initargs=(backend, bool(python)),
         )
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Starts a function of an importable module in the child and returns its future."""
-        with _no_main_module():  # the first call starts the child
+        with no_main_module():  # the first call starts the child
             return self._executor.submit(function, *args, **kwargs)
 
     def start(self) -> Future[Any]:

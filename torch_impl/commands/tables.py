@@ -158,7 +158,7 @@ def _parquet_blocks(wanted: Wanted, bar: Any) -> Iterator[Any]:
 
     try:
         with parquet.ParquetFile(
-            wanted.path, page_checksum_verification=True, buffer_size=1 << 20
+            wanted.path, page_checksum_verification=True, buffer_size=1 << 20, pre_buffer=False
         ) as file:
             found = wanted.found(file.schema_arrow.names)
             for name in found:
