@@ -20,6 +20,7 @@ from torch_impl.commands import tables
 from torch_impl.keras.metrics import METRIC_NAMES
 
 BLOCK = 512
+PARTS = [BLOCK] * (ROWS // BLOCK - 1) + [BLOCK + ROWS % BLOCK]
 
 
 def shifts(trained: Trained) -> dict[str, float]:
@@ -31,7 +32,7 @@ def shifts(trained: Trained) -> dict[str, float]:
 def logits_of(trained: Trained, table: Table) -> np.ndarray:
     """(N, 1) float32, as trained, of blocks as the command reads them."""
     pipeline = trained.pipeline()
-    blocks = torch.from_numpy(table.raw()).split(BLOCK)
+    blocks = torch.from_numpy(table.raw()).split(PARTS)
     with torch.no_grad():
         parts = [pipeline.classifier(pipeline.transform(block)) for block in blocks]
     return torch.cat(parts).numpy()
@@ -69,7 +70,7 @@ def test_the_metrics_are_keras_metrics_of_the_tables_logits(
     assert list(told["metrics"]) == list(shifts(trained[balance]))
     for name, shift in shifts(trained[balance]).items():
         metrics = KerasMetrics()
-        for part, own in zip(logits.split(BLOCK), labels.split(BLOCK), strict=True):
+        for part, own in zip(logits.split(PARTS), labels.split(PARTS), strict=True):
             metrics.update(part + np.float32(shift), own)
         came = told["metrics"][name]
         assert {key: came[key] for key in METRIC_NAMES} == metrics.result()
