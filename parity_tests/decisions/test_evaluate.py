@@ -129,6 +129,21 @@ def test_a_threshold_of_the_models_own_is_what_calls_fraud(
     assert told["false_positives"] == (called & ~frauds).sum()
 
 
+def test_another_base_rate_is_what_is_evaluated(
+    table: Table, trained: dict[str, Trained], spoken: Spoken
+) -> None:
+    """In the metrics, and in what is called fraud, as `score` would."""
+    pipeline = trained["none"].pipeline().set_base_rate(0.4)
+    words = ("evaluate", trained["none"].model, table.path, "--json", "--base-rate", "0.4")
+    told = json.loads(spoken(*words)[1])
+    assert told["log_odds_shift"] == pipeline.log_odds_shift != 0
+    assert list(told["metrics"]) == ["as trained", "corrected"]
+    assert told["alerts"] == pipeline.decide(table.raw()).sum()
+    other = json.loads(spoken(*words[:-2])[1])
+    assert told["alerts"] > other["alerts"]
+    assert told["metrics"]["as trained"] == other["metrics"]["as trained"]
+
+
 def test_a_person_is_told_both_and_why(
     table: Table, trained: dict[str, Trained], spoken: Spoken
 ) -> None:
