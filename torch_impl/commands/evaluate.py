@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> None:
     pipeline = load_pipeline(options.model)
     set_base_rate(pipeline, options.base_rate)
     measuring = Measuring(pipeline.log_odds_shift)
-    logits, labels = [], []
+    probabilities, labels = [], []
     blocks = read_blocks(
         options.table, pipeline.columns, ["Class"],
         above=logged(pipeline.transform, pipeline.columns), progress=not options.no_progress,
@@ -77,12 +77,12 @@ def run(options: argparse.Namespace) -> None:
     with inference(pipeline):
         for block in blocks:
             own = block.labels(options.table).to(pipeline.classifier.hidden.weight.dtype)
-            logits.append(
-                measuring.update(pipeline.classifier(pipeline.transform(block.rows)), own)
-            )
+            measuring.update(pipeline.classifier(pipeline.transform(block.rows)), own)
+            # As `score` computes them, so that alerts are the same to the last row.
+            probabilities.append(pipeline.predict_proba(block.rows))
             labels.append(own)
     measured = measuring.result()
-    ranking = Ranking(torch.sigmoid(torch.cat(logits)).numpy(), torch.cat(labels).numpy())
+    ranking = Ranking(torch.cat(probabilities).numpy(), torch.cat(labels).numpy())
     at = ranking.at(pipeline.threshold)
     if options.page is not None:
         of_pipeline = measured.get(CORRECTED, measured[AS_TRAINED])

@@ -27,22 +27,17 @@ class Measuring:
         self._metrics = {name: KerasMetrics() for name in self._shifts}
         self._expected = dict.fromkeys(self._shifts, 0.0)
 
-    def update(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def update(self, logits: Tensor, labels: Tensor) -> None:
         """Takes rows.
 
         Args:
             logits: (N, 1), as trained.
             labels: (N, 1), 0 or 1.
-
-        Returns:
-            (N, 1), the pipeline's logits.
         """
-        shifted = logits
         for name, shift in self._shifts.items():
             shifted = logits + shift
             self._metrics[name].update(shifted, labels)
             self._expected[name] += float(torch.sigmoid(shifted).sum(dtype=torch.float64))
-        return shifted
 
     def result(self) -> dict[str, dict[str, float]]:
         """By `AS_TRAINED`, and by `CORRECTED` where there is a shift: each measure by its name."""

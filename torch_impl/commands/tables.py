@@ -21,8 +21,8 @@ from torch_impl.commands.wanted import TableError, Wanted, kind_of, where
 __all__ = ["Block", "read_blocks", "read_table"]
 
 _ROWS = 2**16
-"""Of a block: enough for `torch_impl.scoring` to compile, and a multiple of what it takes at a time
-where it does not."""
+"""Of a block at least: enough for `torch_impl.scoring` to compile, and a multiple of what it takes
+at a time where it does not. A last block of fewer rows would be rounded by other code."""
 _NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
@@ -73,8 +73,9 @@ def read_blocks(
 ) -> Iterator[Block]:
     """Reads a table: Parquet or CSV, plain or in gzip, whatever its name says.
 
-    Blocks have 65,536 rows, the last one what is left. In which parts the file was read makes no
-    difference: matrix products round a row by its place in a block.
+    Blocks have 65,536 rows, the last one what is left with them, so that blocks and whole table
+    are scored to the same bits: matrix products round a row by its place in a block. In which
+    parts the file was read makes no difference.
 
     Args:
         path: of the file.
@@ -101,15 +102,13 @@ def read_blocks(
         for batch in (_parquet_blocks if parquet else csv_blocks)(wanted, bar):
             held.append(_block(batch, wanted, first))
             first += batch.num_rows
-            if first - held[0].first >= _ROWS:
+            if first - held[0].first >= 2 * _ROWS:
                 *whole, rest = _parts(_joined(held))
                 yield from whole
                 held = [rest]
     if not first:
         raise TableError(f"{path}: has no rows; expected at least one")
-    last = _joined(held)
-    if len(last.rows):
-        yield last
+    yield _joined(held)
 
 
 def _joined(blocks: list[Block]) -> Block:
@@ -123,14 +122,16 @@ def _joined(blocks: list[Block]) -> Block:
 
 
 def _parts(block: Block) -> list[Block]:
-    """Blocks of `_ROWS`, and what is left, which may be none."""
+    """Blocks of `_ROWS`, the last one with what is left."""
+    starts = range(0, len(block.rows) - _ROWS + 1, _ROWS)
+    places = [slice(start, start + _ROWS) for start in starts[:-1]]
     return [
         Block(
-            block.rows[start : start + _ROWS],
-            {name: column[start : start + _ROWS] for name, column in block.others.items()},
-            block.first + start,
+            block.rows[place],
+            {name: column[place] for name, column in block.others.items()},
+            block.first + place.start,
         )
-        for start in range(0, len(block.rows) // _ROWS * _ROWS + 1, _ROWS)
+        for place in (*places, slice(starts[-1], None))
     ]
 
 

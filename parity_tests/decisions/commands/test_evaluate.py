@@ -20,6 +20,7 @@ from torch_impl.commands import tables
 from torch_impl.keras.metrics import METRIC_NAMES
 
 BLOCK = 512
+PARTS = [BLOCK] * (ROWS // BLOCK - 1) + [BLOCK + ROWS % BLOCK]
 
 
 def shifts(trained: Trained) -> dict[str, float]:
@@ -31,7 +32,7 @@ def shifts(trained: Trained) -> dict[str, float]:
 def logits_of(trained: Trained, table: Table) -> np.ndarray:
     """(N, 1) float32, as trained, of blocks as the command reads them."""
     pipeline = trained.pipeline()
-    blocks = torch.from_numpy(table.raw()).split(BLOCK)
+    blocks = torch.from_numpy(table.raw()).split(PARTS)
     with torch.no_grad():
         parts = [pipeline.classifier(pipeline.transform(block)) for block in blocks]
     return torch.cat(parts).numpy()
@@ -69,7 +70,7 @@ def test_the_metrics_are_keras_metrics_of_the_tables_logits(
     assert list(told["metrics"]) == list(shifts(trained[balance]))
     for name, shift in shifts(trained[balance]).items():
         metrics = KerasMetrics()
-        for part, own in zip(logits.split(BLOCK), labels.split(BLOCK), strict=True):
+        for part, own in zip(logits.split(PARTS), labels.split(PARTS), strict=True):
             metrics.update(part + np.float32(shift), own)
         came = told["metrics"][name]
         assert {key: came[key] for key in METRIC_NAMES} == metrics.result()
@@ -126,6 +127,21 @@ def test_a_threshold_of_the_models_own_is_what_calls_fraud(
     assert told["alerts"] == called.sum() == 39
     assert told["true_positives"] == (called & frauds).sum()
     assert told["false_positives"] == (called & ~frauds).sum()
+
+
+def test_another_base_rate_is_what_is_evaluated(
+    table: Table, trained: dict[str, Trained], spoken: Spoken
+) -> None:
+    """In the metrics, and in what is called fraud, as `score` would."""
+    pipeline = trained["none"].pipeline().set_base_rate(0.4)
+    words = ("evaluate", trained["none"].model, table.path, "--json", "--base-rate", "0.4")
+    told = json.loads(spoken(*words)[1])
+    assert told["log_odds_shift"] == pipeline.log_odds_shift != 0
+    assert list(told["metrics"]) == ["as trained", "corrected"]
+    assert told["alerts"] == pipeline.decide(table.raw()).sum()
+    other = json.loads(spoken(*words[:-2])[1])
+    assert told["alerts"] > other["alerts"]
+    assert told["metrics"]["as trained"] == other["metrics"]["as trained"]
 
 
 def test_a_person_is_told_both_and_why(

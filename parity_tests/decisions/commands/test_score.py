@@ -80,6 +80,22 @@ def test_a_row_comes_out_for_each_row_in_order(
     )
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", [30_000, 70_000, 140_000])
+def test_a_large_table_is_scored_to_the_bits_of_predict_proba(
+    rows: int, trained: dict[str, Trained], tmp_path: Path, spoken: Spoken,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Its last rows too, whether compiled code scores the whole of it or not."""
+    monkeypatch.undo()
+    pipeline, source = trained["none"].pipeline(), tmp_path / "rows.parquet"
+    numbers = np.random.default_rng(0).integers(0, 99, size=(rows, 29)) / 16
+    pd.DataFrame(numbers, columns=pipeline.columns).to_parquet(source)
+    assert spoken("score", trained["none"].model, source, tmp_path / "scores.parquet")[0] == 0
+    came = scored(tmp_path / "scores.parquet")["probability"].to_numpy()
+    np.testing.assert_array_equal(came, pipeline.predict_proba(numbers).numpy().ravel())
+
+
 def test_columns_may_come_in_another_order_among_others(
     table: Table, trained: dict[str, Trained], tmp_path: Path, spoken: Spoken
 ) -> None:
