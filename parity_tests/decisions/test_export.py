@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-import onnxscript  # noqa: F401 (without it nothing can be exported)
 import pytest
 import torch
 

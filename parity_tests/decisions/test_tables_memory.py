@@ -41,6 +41,7 @@ def most_held(path: Path) -> int:
     return max(held)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_table_eight_times_as_long_takes_no_more_memory(kind: str, tmp_path: Path) -> None:
     """What grew with the rows would be eight times as much, and what is read ahead varies."""

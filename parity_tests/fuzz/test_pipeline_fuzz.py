@@ -17,7 +17,7 @@ from torch import Tensor
 from parity_tests.decisions.forged import content_of, sealed_text
 from parity_tests.decisions.pipelines import a_pipeline, raw_rows
 from parity_tests.files.hostile import SECONDS
-from parity_tests.fuzz.__main__ import _mutate_value, _mutated_bytes
+from parity_tests.fuzz.__main__ import _mutate_value, bent
 from torch_impl import PipelineFileError, load_pipeline
 
 CASES = 400
@@ -57,7 +57,7 @@ def test_mutated_pipelines_are_read_or_refused_in_time(tmp_path: Path) -> None:
     for case in range(CASES):
         draw = random.Random(case)
         kind = draw.choice((mutated_facts, mutated_tensors, None))
-        path.write_bytes(_mutated_bytes(draw, content) if kind is None else kind(draw, *good))
+        path.write_bytes(bent(draw, content) if kind is None else kind(draw, *good))
         start = time.process_time()
         said = None
         try:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +11,8 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from parity_tests import ROOT
 from parity_tests.decisions.commands.conftest import ROWS, Spoken, Table, Trained
-from torch_impl import load_pipeline, save_pipeline, scoring
+from torch_impl import save_pipeline, scoring
 from torch_impl.commands import csv_blocks, tables
 
 BLOCK = 512
@@ -166,38 +163,3 @@ def test_a_bad_row_leaves_the_old_file(
     assert line.startswith(f"error: {source}: row 2300 (line 2301), column 'V1': 'x")
     assert path.read_text("utf-8") == "kept"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["rows.csv", "scores.csv"]
-
-
-MEASURED = """
-import resource, sys
-from torch_impl.__main__ import main
-for name in sys.argv[2:]:
-    assert main(["score", sys.argv[1], name, name + ".scores.parquet", "--no-progress"]) == 0
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
-"""
-
-BLOCKS_HELD = 1 << 24  # bytes: what a few blocks, and an allocator that keeps them, may take
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("form", [".csv", ".parquet"])
-def test_memory_does_not_grow_with_the_table(
-    form: str, trained: dict[str, Trained], tmp_path: Path
-) -> None:
-    """Ten times as many rows, 46 MB of numbers, take no more than the few blocks at hand."""
-    rng, names = np.random.default_rng(0), load_pipeline(trained["none"].model).columns
-    rows = rng.integers(0, 99, size=(20_000, len(names)))
-    sizes = {1: tmp_path / f"one{form}", 10: tmp_path / f"ten{form}"}
-    for times, path in sizes.items():
-        frame = pd.DataFrame(np.tile(rows, (times, 1)), columns=names)
-        if form == ".csv":
-            frame.to_csv(path, index=False)
-        else:
-            frame.astype(np.float64).to_parquet(path, row_group_size=50_000)
-    answer = subprocess.run(
-        [sys.executable, "-c", MEASURED, trained["none"].model, sizes[1], sizes[10]],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    one, ten = map(int, answer.stderr.split())  # in KiB
-    assert (ten - one) * 1024 < BLOCKS_HELD
-    assert parquet.read_metadata(f"{sizes[10]}.scores.parquet").num_rows == 200_000

@@ -20,6 +20,8 @@ from torch_impl.pages.skeleton import count, percent
 from torch_impl.pages.training import Counts, training_page
 from torch_impl.pipeline.threshold import Ranking
 
+pytestmark = pytest.mark.slow  # each draws its page
+
 HOSTILE = "<script>alert('1')</script>&\"'.csv"
 
 
