@@ -15,7 +15,7 @@ from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.report.stages import WEIGHT_SETS, Comparison
 from parity_tests.sides.compiler import each_way
 from parity_tests.sides.torch_side import classifier, forward_stages
-from torch_impl.scoring import probabilities
+from torch_impl import scoring
 
 STAGES = ("hidden pre-activations", "hidden activations", "logits", "probabilities")
 
@@ -79,13 +79,16 @@ def test_raw_rows_to_probabilities_agree(comparison: Comparison) -> None:
 
 
 @each_way
-def test_raw_rows_to_probabilities_agree_in_one_pass(way: Any, comparison: Comparison) -> None:
+def test_raw_rows_to_probabilities_agree_in_one_pass(
+    way: Any, comparison: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Keras's and scikit-learn's beside those of `torch_impl.scoring`."""
+    monkeypatch.setattr(scoring, "_MANY", 1)  # few rows are compiled too
     weights, test = comparison.weights["trained weights"], comparison.prepared.test
     features = bounds.standardised(test.raw, comparison.prepared.train.raw)
     expected = bounds.forward(features, weights)["probabilities"]
     with way():
-        ours = probabilities(comparison.transform, classifier(weights), test.raw).numpy()
+        ours = scoring.probabilities(comparison.transform, classifier(weights), test.raw).numpy()
     theirs = comparison.keras_on_test["probabilities"]
     assert_agree([within("one pass", "proven", ours, theirs, *expected)])
 

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 from parity_tests import ROOT
-from parity_tests.decisions.commands.conftest import Spoken, Table, Trained
+from parity_tests.decisions.commands.trained_models import Spoken, Table, Trained
 from torch_impl import FraudPipeline, load_pipeline
 
 COMMANDS = ("train", "score", "evaluate", "threshold", "export", "convert")

@@ -10,7 +10,14 @@ import pytest
 import torch
 from sklearn import metrics as sklearn_metrics
 
-from parity_tests.decisions.commands.conftest import BALANCES, FRAUDS, ROWS, Spoken, Table, Trained
+from parity_tests.decisions.commands.trained_models import (
+    BALANCES,
+    FRAUDS,
+    ROWS,
+    Spoken,
+    Table,
+    Trained,
+)
 from parity_tests.judge.bounds import U64, gamma
 from parity_tests.record.recorded_forward import compare_metrics
 from parity_tests.reference.keras_process import KerasProcess

@@ -11,7 +11,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from parity_tests.decisions.commands.conftest import ROWS, Spoken, Table, Trained
+from parity_tests.decisions.commands.trained_models import ROWS, Spoken, Table, Trained
 from torch_impl import save_pipeline, scoring
 from torch_impl.commands import csv_blocks, tables
 

@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
-from parity_tests.decisions.commands.conftest import FRAUDS, ROWS, Spoken, Table, Trained, content
+from parity_tests.decisions.commands.trained_models import (
+    FRAUDS,
+    ROWS,
+    Spoken,
+    Table,
+    Trained,
+    content,
+)
 
 
 class Called(NamedTuple):

@@ -18,7 +18,7 @@ import torch
 from sklearn.model_selection import train_test_split
 
 from parity_tests import ROOT
-from parity_tests.decisions.commands.conftest import (
+from parity_tests.decisions.commands.trained_models import (
     BALANCES,
     BATCH,
     EPOCHS,
