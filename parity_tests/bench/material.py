@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from functools import cached_property
 from pathlib import Path
 
@@ -67,6 +68,13 @@ class Material:
             path, x=train.features, y=train.labels, validation_x=validation.features,
             validation_y=validation.labels, output_bias=bias,
         )  # fmt: skip
+        return path
+
+    @cached_property
+    def pickled_scaler(self) -> Path:
+        """The fitted scaler, as people keep it."""
+        path = self.folder / "scaler.pickle"
+        path.write_bytes(pickle.dumps(self.prepared.scaler))
         return path
 
     @cached_property

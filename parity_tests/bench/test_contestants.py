@@ -98,7 +98,7 @@ def test_the_scripts_of_keras_do_the_tutorials_work(
 ) -> None:
     """A probability for each row, the largest and the smallest of the same; a trained model."""
     out, model = tmp_path / "out.csv", tmp_path / "trained.keras"
-    files = [material.csv, material.scaler, material.keras_model, out]
+    files = [material.csv, material.pickled_scaler, material.keras_model, out]
     keras.submit(run_script, "score_csv.py", [*map(str, files)]).result()
     theirs = np.genfromtxt(out, delimiter=",", skip_header=1)
     own = load_pipeline(material.pipeline).predict_proba(np.load(material.raw)).numpy().ravel()

@@ -37,7 +37,7 @@ def compare(
 
     def keras_scored() -> Callable[[], float]:
         out = material.folder / "theirs.csv"
-        files = [material.csv, material.scaler, material.keras_model, out]
+        files = [material.csv, material.pickled_scaler, material.keras_model, out]
         return lambda: _seconds([keras, SCRIPTS / "score_csv.py", *files], out, cache)
 
     contestants = [

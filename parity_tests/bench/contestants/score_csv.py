@@ -1,8 +1,13 @@
-"""`score_csv.py CSV SCALER MODEL OUT`: probabilities of a table, with pandas and Keras alone."""
+"""`score_csv.py CSV SCALER MODEL OUT`: probabilities, with pandas, scikit-learn and Keras.
+
+The scaler is the pickle of a fitted `StandardScaler`.
+"""
 
 from __future__ import annotations
 
+import pickle
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -11,9 +16,8 @@ import pandas as pd
 csv, scaler, model, out = sys.argv[1:]
 columns = [*(f"V{i}" for i in range(1, 29)), "Amount"]
 table = pd.read_csv(csv, usecols=columns)[columns]
-table["Amount"] = np.log(table["Amount"] + 0.001)
-numbers = np.load(scaler)
-features = np.clip((table.to_numpy() - numbers["mean"]) / numbers["scale"], -5, 5)
+table["Log Amount"] = np.log(table.pop("Amount") + 0.001)
+features = np.clip(pickle.loads(Path(scaler).read_bytes()).transform(table), -5, 5)
 network = keras.saving.load_model(model, compile=False)
 probabilities = network.predict(features.astype(np.float32), batch_size=2048, verbose=0)
 pd.DataFrame({"probability": probabilities.ravel()}).to_csv(out, index=False)
