@@ -21,7 +21,7 @@ from torch_impl.pipeline.pipeline import FraudPipeline, TrainedOn
 __all__ = ["PipelineFileError", "load_pipeline", "save_pipeline"]
 
 _FORMAT = "torch_impl-pipeline-1"
-_LARGEST_HEADER = 1 << 20
+_LARGEST_HEADER = 1 << 16  # bytes: of some thousands of columns
 _FLOATS = (torch.float32, torch.float64)
 
 

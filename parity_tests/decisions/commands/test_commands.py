@@ -93,7 +93,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "train: a name that steers the terminal": ("train '\x1b[31mno\n.csv' m", "?[31mno .csv: No such file or directory"),
     "score: another ending": ("score model new.csv out.txt", "out.txt: ends in '.txt'; expected .csv, .csv.gz or .parquet"),
     "score: over its own rows": ("score model rows.csv rows.csv", "rows.csv: is named twice; expected a file of its own to write"),
-    "score: model and table exchanged": ("score rows.csv model out.csv", "rows.csv: is no whole pipeline (a header of 3184421160207870292 bytes; at most 1048576 are read); it was left as it is"),
+    "score: model and table exchanged": ("score rows.csv model out.csv", "rows.csv: is no whole pipeline (a header of 3184421160207870292 bytes; at most 65536 are read); it was left as it is"),
     "score: a column to keep that is missing": ("score model rows.csv out.csv --keep Tme", "rows.csv: column 'Tme' is missing (is it 'Time'?); expected V1 … V28, Amount, Tme"),
     "score: a column to keep twice": ("score model rows.csv out.csv --keep Time,Time", "--keep Time,Time: a name stands twice, or is one that OUT has"),
     "score: a negative amount": ("score model negative.csv out.csv", "negative.csv: row 7 (line 8), column 'Amount': -5; expected more than -0.001, as its logarithm is taken"),

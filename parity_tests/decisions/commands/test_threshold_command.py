@@ -174,4 +174,4 @@ def test_before_and_after_stand_side_by_side(
     lines = [line.split() for line in out.splitlines()]
     assert ["threshold", "alerts", "precision", "recall"] in lines
     assert [line[0] for line in lines if line[0] in ("before", "after")] == ["before", "after"]
-    assert out.endswith("has the new threshold\n")
+    assert " ".join(out.split()).endswith("has the new threshold")
