@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from parity_tests.judge import sigmoid
+from parity_tests.judge.asked_process import asked_process
 from parity_tests.judge.sigmoid import SIGMOID_ULP, keras_error, largest_error, torch_error
 from parity_tests.reference import keras_process
 from parity_tests.reference.keras_process import KerasProcess
@@ -89,24 +90,8 @@ def test_the_command_measures_both_libraries_and_prints_what_it_found(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     """Keras in its own process, PyTorch here, at as many floats as it is asked for."""
-    asked = []
-
-    class Process:
-        def __enter__(self) -> Process:
-            return self
-
-        def __exit__(self, *error: object) -> None:
-            asked.append("closed")
-
-        def submit(self, function: Any, *args: Any) -> str:
-            asked.append((function.__name__, args))
-            return "a future"
-
-        def wait(self, future: str) -> tuple[float, float]:
-            asked.append(future)
-            return 6.57915, 0.99999
-
-    monkeypatch.setattr(keras_process, "KerasProcess", Process)
+    process, asked = asked_process((6.57915, 0.99999))
+    monkeypatch.setattr(keras_process, "KerasProcess", process)
     monkeypatch.setattr("sys.argv", ["sigmoid", "--every", str(1 << 20)])
     sigmoid.main()
     assert asked == [("keras_error", (1 << 20,)), "a future", "closed"]

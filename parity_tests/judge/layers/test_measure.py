@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 
+from parity_tests.judge.asked_process import asked_process
 from parity_tests.judge.layers import measure
 from parity_tests.judge.layers.elementwise import ACTIVATIONS, MEASURED_ULP, Elementwise
 from parity_tests.judge.layers.measure import (
@@ -153,28 +153,15 @@ def test_the_command_asks_both_libraries_and_prints_what_it_found(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     """Keras in its own process, PyTorch here, at as many numbers as it is asked for."""
-    asked: list[Any] = []
-
-    class Process:
-        def __enter__(self) -> Process:
-            return self
-
-        def __exit__(self, *error: object) -> None:
-            asked.append("closed")
-
-        def submit(self, function: Any, *args: Any) -> str:
-            asked.append((function.__name__, args))
-            return "a future"
-
-        def wait(self, future: str) -> dict[str, Worst]:
-            assert future == "a future"
-            return {"tanh": Worst(6.13994, 6.5, "alone"), "relu": Worst()}
-
-    monkeypatch.setattr(keras_process, "KerasProcess", Process)
+    answer = {"tanh": Worst(6.13994, 6.5, "alone"), "relu": Worst()}
+    process, asked = asked_process(answer)
+    monkeypatch.setattr(keras_process, "KerasProcess", process)
     monkeypatch.setattr("sys.argv", ["measure", "--every", str(1 << 20), "tanh", "relu"])
     measure.main()
-    assert asked == [("keras_errors", (["tanh"], 1 << 20)), ("keras_errors", (["relu"], 1 << 20)),
-                     "closed"]  # fmt: skip
+    assert asked == [
+        ("keras_errors", (["tanh"], 1 << 20)), "a future",
+        ("keras_errors", (["relu"], 1 << 20)), "a future", "closed",
+    ]  # fmt: skip
     theirs, ours, *relu = capsys.readouterr().out.splitlines()
     assert theirs == "tanh, Keras: 6.1399 ULP at 6.5 (alone)"
     assert re.fullmatch(r"tanh, PyTorch: 0\.\d{4} ULP at \S+ \(formula 0(, \w+)*\)", ours)
