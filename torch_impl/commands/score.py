@@ -52,7 +52,7 @@ def add_to(commands: Any) -> None:
     )  # fmt: skip
     add_base_rate(parser)
     add_shown(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, shares_out=True)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""What a command prints: a table for people, or JSON."""
+"""What a command prints, in the first of its processes: a table for people, or JSON."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from torch_impl.base.processes import processes
 
 __all__ = ["tell", "tell_json"]
 
@@ -26,6 +28,8 @@ def tell(
         rows: cells, which may have several lines.
         remarks: lines below.
     """
+    if not processes().first:
+        return
     with _Output():
         try:
             from rich.console import Console
@@ -50,6 +54,8 @@ def tell(
 
 def tell_json(facts: Mapping[str, Any]) -> None:
     """Prints an object, with null for what JSON has no number for."""
+    if not processes().first:
+        return
     with _Output():
         print(json.dumps(_plain(facts), indent=2, allow_nan=False))
 

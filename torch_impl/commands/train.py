@@ -84,7 +84,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--history", metavar="FILE", type=Path, help="write Keras's history, JSON")
     parser.add_argument("--page", metavar="FILE", type=Path, help="write plots as an HTML page")
     add_shown(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, shares_out=True)
 
 
 def run(options: argparse.Namespace) -> None:
