@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 from unittest import mock
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from torch_impl import FraudClassifier, KerasAdam, to_keras_weights
 from torch_impl.training.native import NativeEpoch
+from torch_impl.training.shares import Batches
 
 __all__ = ["spread_steps", "weights_after"]
 
@@ -64,14 +66,15 @@ def weights_after(
         rows: Tensor,
         labels: Tensor,
         weights: Tensor | None,
-        size: int,
+        batches: Batches,
         *rest: Any,
     ) -> Any:
         totals = None
-        for batch in torch.arange(len(rows)).split(size):
+        for batch in torch.arange(len(rows)).split(batches.size):
             part = slice(int(batch[0]), int(batch[-1]) + 1)
             own = None if weights is None else weights[part]
-            sums = whole_epoch(self, rows[part], labels[part], own, size, *rest)
+            one = replace(batches, rows=len(batch))
+            sums = whole_epoch(self, rows[part], labels[part], own, one, *rest)
             after_step()
             if totals is None:
                 totals = sums

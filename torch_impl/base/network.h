@@ -22,6 +22,7 @@ struct alignas(64) Weights {
     Lane kernel1[F][LANES], bias1[LANES], kernel2[LANES];
     Real bias2;
     Real *flat() { return reinterpret_cast<Real *>(this); }
+    const Real *flat() const { return reinterpret_cast<const Real *>(this); }
 };
 static_assert(sizeof(Weights) >= WEIGHTS * sizeof(Real));
 

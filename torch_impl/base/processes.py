@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, distributed
 
-__all__ = ["ProcessLostError", "Processes", "processes"]
+__all__ = ["ALONE", "Part", "ProcessLostError", "Processes", "processes"]
 
 T = TypeVar("T")
 
@@ -53,17 +53,25 @@ class Processes:
         for tensor in tensors if self.count > 1 else ():
             _exchanged(partial(distributed.all_reduce, tensor))
 
-    def from_first(self, thing: T) -> T:
-        """What the first process has; the others' is not looked at.
+    def from_first(self, work: Callable[[], T]) -> T:
+        """What the first process gets from `work`, which the others do not call.
 
         Raises:
             ProcessLostError: another process is gone.
+            Exception: what `work` raised, in all of them.
         """
         if self.count == 1:
-            return thing
-        box = [thing if self.first else None]
+            return work()
+        box: list[Any] = [None, None]
+        if self.first:
+            try:
+                box[0] = work()
+            except Exception as error:
+                box[1] = error
         _exchanged(lambda: distributed.broadcast_object_list(box))
-        return box[0]  # type: ignore[return-value]
+        if box[1] is not None:
+            raise box[1]
+        return box[0]  # type: ignore[no-any-return]
 
     def of_all(self, thing: T) -> list[T]:
         """What each process has, in the order of their ranks.
@@ -78,10 +86,28 @@ class Processes:
         return things
 
 
+ALONE = Processes()
+
+
+@dataclass(frozen=True)
+class Part:
+    """A process's rows of a batch, for layers to which it matters which they are.
+
+    Attributes:
+        first: rows of the batch before them.
+        rows: of the batch, of all processes.
+        group: the processes.
+    """
+
+    first: int
+    rows: int
+    group: Processes
+
+
 def processes() -> Processes:
     """Those of the default group, or this one alone."""
     if not (distributed.is_available() and distributed.is_initialized()):
-        return Processes()
+        return ALONE
     return Processes(distributed.get_rank(), distributed.get_world_size())
 
 

@@ -25,6 +25,7 @@ METRIC_NAMES = (
 """In the tutorial's order, under its names."""
 
 _THRESHOLDS = 200  # of keras.metrics.AUC: 198 between 0 and 1, one below and one above
+_CONFUSION = 4  # counts before those of the buckets
 
 
 class KerasMetrics:
@@ -38,36 +39,47 @@ class KerasMetrics:
 
     Args:
         device: where batches are, and sums are kept.
+
+    Attributes:
+        sums: float64 (2,), see `metrics_from_sums`.
+        counts: int64 (402,), likewise: counts and buckets.
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
-        self._sums = torch.zeros(2, dtype=torch.float64, device=device)
-        self._buckets = torch.zeros(2 * (_THRESHOLDS - 1), dtype=torch.int64, device=device)
-        self._counts = torch.zeros(4, dtype=torch.int64, device=device)
+        self.sums = torch.zeros(2, dtype=torch.float64, device=device)
+        counts = _CONFUSION + 2 * (_THRESHOLDS - 1)
+        self.counts = torch.zeros(counts, dtype=torch.int64, device=device)
 
-    def update(self, logits: Tensor, labels: Tensor) -> None:
+    def update(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Adds a batch; nothing is synchronised with the device.
 
         Args:
             logits: (N, 1), without a gradient.
             labels: (N, 1), 0 or 1, of the logits' dtype.
+
+        Returns:
+            The batch's `sums`.
         """
         logits, labels = logits.detach(), labels.detach()
         p = torch.sigmoid(logits)
         loss = binary_crossentropy_from_logits(logits, labels).sum(dtype=torch.float64)
-        self._sums += torch.stack([loss, (p - labels).square().sum(dtype=torch.float64)])
+        sums = torch.stack([loss, (p - labels).square().sum(dtype=torch.float64)])
+        self.sums += sums
         positive, predicted = labels > 0, p > 0.5
         # 2 * label + prediction: tn, fp, fn, tp
-        self._counts += torch.bincount((2 * positive + predicted).flatten().long(), minlength=4)
+        counts, buckets = self.counts[:_CONFUSION], self.counts[_CONFUSION:]
+        counts += torch.bincount((2 * positive + predicted).flatten().long(), minlength=4)
         # keras/src/metrics/metrics_utils.py, `_update_confusion_matrix_variables_optimized`:
         # the bucket below the lowest threshold that the probability does not exceed.
         bucket = (torch.ceil(p * (_THRESHOLDS - 1)) - 1).clamp(min=0)
         flat = (positive * (_THRESHOLDS - 1) + bucket.nan_to_num()).flatten().long()
-        self._buckets += torch.bincount(flat, minlength=2 * (_THRESHOLDS - 1))
+        buckets += torch.bincount(flat, minlength=2 * (_THRESHOLDS - 1))
+        return sums
 
     def result(self) -> dict[str, float]:
         """All eleven, by the tutorial's names; over no rows the ratios are 0."""
-        return metrics_from_sums(self._sums.cpu(), self._counts.cpu(), self._buckets.cpu())
+        counts = self.counts.cpu()
+        return metrics_from_sums(self.sums.cpu(), counts[:_CONFUSION], counts[_CONFUSION:])
 
 
 class CategoricalAccuracy:
@@ -75,25 +87,35 @@ class CategoricalAccuracy:
 
     Args:
         device: where batches are.
+
+    Attributes:
+        sums: none, float64 (0,).
+        counts: int64 (2,): rows that are right, and rows.
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
-        self._right, self._rows = torch.zeros((), dtype=torch.int64, device=device), 0
+        self.sums = torch.zeros(0, dtype=torch.float64, device=device)
+        self.counts = torch.zeros(2, dtype=torch.int64, device=device)
 
-    def update(self, outputs: Tensor, labels: Tensor) -> None:
+    def update(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Adds a batch.
 
         Args:
             outputs: (N, C), logits or probabilities.
             labels: (N, C), of which the largest counts, or (N, 1), numbers of classes.
+
+        Returns:
+            The batch's `sums`, which are none.
         """
         classes = labels.argmax(-1) if labels.shape[1] > 1 else labels[:, 0]
-        self._right += (outputs.detach().argmax(-1) == classes).sum()
-        self._rows += len(labels)
+        right = (outputs.detach().argmax(-1) == classes).sum()
+        self.counts += torch.stack([right, torch.full_like(right, len(labels))])
+        return self.sums
 
     def result(self) -> dict[str, float]:
         """`accuracy`; over no rows 0."""
-        return {"accuracy": int(self._right) / max(self._rows, 1)}
+        right, rows = self.counts.tolist()
+        return {"accuracy": right / max(rows, 1)}
 
 
 def metrics_from_sums(sums: Tensor, counts: Tensor, buckets: Tensor) -> dict[str, float]:

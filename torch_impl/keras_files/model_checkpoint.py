@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from torch_impl.base.processes import processes
 from torch_impl.base.replacing import replace_file
 from torch_impl.keras.callbacks.watching import MonitorCallback
 from torch_impl.keras_files.api import save_keras
@@ -80,7 +81,7 @@ class ModelCheckpoint(MonitorCallback):
         }
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float], model: nn.Module) -> None:
-        """Writes the model, if it is to be.
+        """Writes the model, if it is to be; of several processes the first one does.
 
         Raises:
             ValueError: the path asks for what is not in the logs.
@@ -94,7 +95,7 @@ class ModelCheckpoint(MonitorCallback):
                 f"ModelCheckpoint: filepath={self.filepath!r} asks for {error}; there are "
                 f"{', '.join(known)}"
             ) from None
-        if self._is_due(logs):
+        if self._is_due(logs) and processes().first:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             self.save(model, path)
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torch_impl.base.processes import ALONE, Processes
 from torch_impl.base.replacing import check_folder, replace_file
 from torch_impl.base.sealed import sealed, unsealed
 from torch_impl.keras.callbacks.watching import Callback
@@ -36,10 +37,23 @@ def optimizer_text(optimizer: torch.optim.Optimizer) -> str:
     return f"{type(optimizer).__name__}({'; '.join(groups)})"
 
 
-def digest(tensor: Tensor | None) -> str | None:
-    """Dtype, shape and the beginning of the SHA-256 of a tensor's numbers."""
+_LOOKED_AT = 4096
+"""Rows of a memory-mapped file that stand for all."""
+
+
+def digest(tensor: Tensor | None, mapped: bool = False) -> str | None:
+    """Dtype, shape and the beginning of the SHA-256 of a tensor's numbers.
+
+    Args:
+        tensor: of any kind, or None.
+        mapped: whether its rows lie in a file that is not to be read for this: evenly spaced ones
+            stand for all.
+    """
     if tensor is None:
         return None
+    if mapped and len(tensor) > _LOOKED_AT:
+        looked_at = torch.linspace(0, len(tensor) - 1, _LOOKED_AT, dtype=torch.float64).long()
+        return f"{len(tensor)} rows, {_LOOKED_AT} of them {digest(tensor[looked_at])}"
     plain = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
     dtype = str(tensor.dtype).removeprefix("torch.")
     return f"{dtype}{list(tensor.shape)} {hashlib.sha256(plain.data).hexdigest()[:16]}"
@@ -50,35 +64,43 @@ class Checkpoint:
 
     While it is open no other process can open it: `.NAME.lock` beside it is locked.
 
+    Of several processes the first alone reads and writes it.
+
     Args:
         path: of the file.
+        group: the processes of the run.
 
     Raises:
         NotADirectoryError: the file's folder is not there.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        check_folder(self.path)
+    def __init__(self, path: str | os.PathLike[str], group: Processes = ALONE) -> None:
+        self.path, self._group = Path(path), group
+        group.from_first(lambda: check_folder(self.path))
 
     def __enter__(self) -> Checkpoint:
-        from filelock import FileLock, Timeout
+        from filelock import FileLock
 
         self._lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
+        self._group.from_first(self._locked)
+        return self
+
+    def _locked(self) -> None:
+        from filelock import Timeout
+
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise CheckpointError(
                 f"{self.path}: another run is writing it; expected one at a time"
             ) from None
-        return self
 
     def __exit__(self, *error: object) -> None:
         self._lock.release()
 
     def exists(self) -> bool:
         """Whether there is a run to go on with."""
-        return self.path.exists()
+        return self._group.from_first(self.path.exists)
 
     def save(
         self,
@@ -89,6 +111,8 @@ class Checkpoint:
         run: Mapping[str, Any],
     ) -> None:
         """Replaces the file; a process killed at any moment leaves the old or the new one."""
+        if not self._group.first:
+            return
         tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in model.state_dict().items()}
         packed = optimizer.state_dict()
         for index, state in packed["state"].items():
@@ -129,7 +153,9 @@ class Checkpoint:
             CheckpointError: the file is not a whole checkpoint of this very run; nothing
                 is changed, in the file or in the model.
         """
-        facts, tensors = unsealed(self.path, "checkpoint of fit", _FORMAT, CheckpointError)
+        facts, tensors = self._group.from_first(
+            lambda: unsealed(self.path, "checkpoint of fit", _FORMAT, CheckpointError)
+        )
         saved: dict[str, Any] = facts["run"]
         faults = [
             f"{name} was {_shown(saved.get(name))}, now {_shown(value)}"

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from os import PathLike
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from torch.utils.data import Dataset
 from torch_impl.base.arguments import whole
 from torch_impl.base.arrays import as_tensor
 from torch_impl.base.modes import inference, own_modes
+from torch_impl.base.processes import ALONE, ProcessLostError, processes
 from torch_impl.keras.callbacks.watching import Callback
 from torch_impl.keras.optimizers.adam import KerasAdam
 from torch_impl.keras.order import take_rows
@@ -27,6 +29,8 @@ from torch_impl.training.native import NativeEpoch
 from torch_impl.training.objective import Objective, ends_in_sigmoid
 from torch_impl.training.rows import Rows, column, held_out, like_of, table
 from torch_impl.training.scheduled import Scheduled
+from torch_impl.training.shares import Batches
+from torch_impl.training.together import check_alike, check_shareable, whole_batches
 
 __all__ = ["evaluate", "fit", "predict"]
 
@@ -52,6 +56,7 @@ def fit(
     steps_per_epoch: int | None = None,
     callbacks: Sequence[Callback] = (),
     checkpoint: str | PathLike[str] | None = None,
+    same_bits: bool = False,
     progress: bool = True,
 ) -> History:
     """Trains a module as `keras.Model.fit` trains it.
@@ -59,6 +64,11 @@ def fit(
     With a model from `FraudClassifier(seed=n)` and `seed=n` it follows
     `keras.utils.set_random_seed(n)`, building and `fit`, step by step: the same initial
     weights, the same order of rows in every epoch, the same dropout masks, Keras's Adam.
+
+    Inside `torch.distributed`'s default group all processes call it with the same arguments. They
+    share out the rows of each batch in tiles of 64, add gradients and sums up, and end with the
+    same weights and history, those of one process. An x that is a `numpy.memmap` of the model's
+    dtype is read where a process has rows.
 
     Args:
         model: gives logits (N, 1), or what the loss takes; trained in place, on the device and
@@ -92,7 +102,11 @@ def fit(
         checkpoint: a file that is replaced after each epoch. If it is there, the run it
             holds is continued, to the same bits as if it had never stopped; another run (other
             rows, weights, options, …) is refused. `.NAME.lock` beside it keeps a second process
-            from writing it.
+            from writing it. Of several processes the first one reads and writes it; another
+            number of them may go on.
+        same_bits: whether the eager path adds up tile by tile too, so that its weights and history
+            have the same bits for any number of processes, as the compiled epoch's always have.
+            Slow: each tile goes forward and back alone.
         progress: whether to show a progress bar on a terminal.
 
     Returns:
@@ -100,7 +114,9 @@ def fit(
 
     Raises:
         ValueError: shapes do not fit, a label is none, a number of rows or epochs is not
-            positive, or both kinds of weights, or both kinds of validation, are given.
+            positive, or both kinds of weights, or both kinds of validation, are given; or the
+            processes were given different things, or a module that cannot be shared out.
+        ProcessLostError: another process of the group is gone.
         CheckpointError: the checkpoint is damaged, of another run (what differs is named), or
             another process is writing it.
         NotADirectoryError: the checkpoint's folder is not there.
@@ -113,6 +129,8 @@ def fit(
         seed = whole("fit: seed", seed, 0, 2**32 - 1)
     if class_weight is not None and sample_weight is not None:
         raise ValueError("fit: class_weight and sample_weight came both; expected one of them")
+    group, threads = processes(), torch.get_num_threads()
+    check_shareable(model, group, same_bits)
     objective = Objective(model, loss, "fit")
     like = like_of(model)
     rows, labels = table(x, y, like, "fit", objective.labels)
@@ -146,16 +164,17 @@ def fit(
         callbacks = [*callbacks, Scheduled(scheduler, optimizer, callbacks)]
     order_seed = seed
     if order_seed is None:
-        order_seed = int(torch.randint(2**32, ())) if shuffle else 0
+        order_seed = group.from_first(lambda: int(torch.randint(2**32, ()))) if shuffle else 0
     history = History()
     for callback in callbacks:
         callback.on_train_begin(model)
     with ExitStack() as opened:
         store = None
-        if checkpoint is not None:
-            store = opened.enter_context(Checkpoint(checkpoint))
+        run: dict[str, Any] = {}
+        if checkpoint is not None or group.count > 1:
+            mapped = isinstance(x, np.memmap)
             # What makes it this very run, but for how long it lasts.
-            run: dict[str, Any] = {
+            run = {
                 "batch_size": batch_size,
                 "steps_per_epoch": steps_per_epoch,
                 "shuffle": shuffle,
@@ -163,7 +182,7 @@ def fit(
                 "order": order_seed,
                 "metrics": metrics,
                 "optimizer": optimizer_text(optimizer),
-                "x": digest(rows),
+                "x": digest(rows, mapped),
                 "y": digest(labels),
                 "weight of rows": digest(weights),
                 "validation_data": None if validation is None else [*map(digest, validation)],
@@ -171,18 +190,32 @@ def fit(
             }
             if objective.told:
                 run["loss"] = objective.told
+            if same_bits:
+                run["same_bits"] = True
+            check_alike(group, run, model, callbacks, epochs, compiled)
+        if checkpoint is not None:
+            store = opened.enter_context(Checkpoint(checkpoint, group))
             if store.exists():
                 run = store.restore(model, optimizer, callbacks, history, run)
                 order_seed = run["order"]
-        if shuffle:
-            order = shuffle_permutation(order_seed, len(rows)).to(rows.device)
-            # One shuffled copy: Keras takes the same permutation in every epoch.
+        # One copy of this process's rows as they come: Keras's order is the same in every epoch.
+        every = Batches(len(rows), batch_size, group)
+        order = shuffle_permutation(order_seed, len(rows)) if shuffle else None
+        if group.count > 1:
+            order = every.places() if order is None else order[every.places()]
+        if order is not None:
+            order = order.to(rows.device)
             rows, labels = take_rows(rows, order), take_rows(labels, order)
             weights = None if weights is None else take_rows(weights, order)
         rows = rows.contiguous()
         opened.enter_context(own_modes(model))
         opened.enter_context(_few_threads(model))
-        bar = opened.enter_context(_bar(range(len(history.epoch), epochs), progress))
+        opened.enter_context(whole_batches(model))
+        if store is not None:
+            opened.enter_context(_telling(store, history))
+        bar = opened.enter_context(
+            _bar(range(len(history.epoch), epochs), progress and group.first)
+        )
         for epoch in bar:
             if any(callback.stop_training for callback in callbacks):
                 break
@@ -190,23 +223,25 @@ def fit(
                 callback.on_epoch_begin(epoch, model)
             # Chosen anew: a callback may have frozen a parameter, or hung a hook on one.
             plain = compiled and not objective.told
-            native = NativeEpoch.create(model, optimizer, rows) if plain else None
+            native = NativeEpoch.create(model, optimizer, rows, threads) if plain else None
             epoch_engine = (
-                Eager(objective, optimizer, scheduler)
+                Eager(objective, optimizer, scheduler, same_bits)
                 if native is None
                 else Native(objective, native)
             )
             model.train()
-            part = _part(epoch, len(rows), batch_size, steps_per_epoch)
+            part = _part(epoch, every.rows, batch_size, steps_per_epoch)
+            own = every.own(part)
             logs = epoch_engine.train(
-                rows[part],
-                labels[part],
-                None if weights is None else weights[part],
-                batch_size,
+                rows[own],
+                labels[own],
+                None if weights is None else weights[own],
+                Batches(part.stop - part.start, batch_size, group),
                 metrics,
             )
             if validation is not None:
-                measured = epoch_engine.evaluate(*validation, batch_size, metrics)
+                batches = Batches(len(validation[0]), batch_size, group)
+                measured = epoch_engine.evaluate(*validation, batches, metrics)
                 logs |= {f"val_{name}": value for name, value in measured.items()}
             for callback in callbacks:
                 callback.on_epoch_end(epoch, logs, model)
@@ -234,7 +269,7 @@ def _kept(split: float, rows: int, validation_data: Any) -> int:
 def _part(epoch: int, rows: int, batch_size: int, steps: int | None) -> slice:
     """Which rows an epoch takes (keras/src/trainers/epoch_iterator.py)."""
     if steps is None:
-        return slice(None)
+        return slice(0, rows)
     epochs_per_pass = -(-rows // (steps * batch_size))
     start = epoch % epochs_per_pass * steps * batch_size
     return slice(start, min(start + steps * batch_size, rows))
@@ -265,7 +300,8 @@ def evaluate(
     batch_size = whole("evaluate: batch_size", batch_size, 1)
     objective = Objective(model, loss, "evaluate")
     rows, labels = table(x, y, like_of(model), "evaluate", objective.labels)
-    return measure(objective, rows, labels, None, batch_size, metrics)
+    batches = Batches(len(rows), batch_size, ALONE)  # whoever asks may be one of several
+    return measure(objective, rows, labels, None, batches, metrics)
 
 
 def predict(
@@ -301,6 +337,17 @@ def predict(
         ]
         outputs = torch.cat(parts)
         return torch.sigmoid(outputs) if from_logits else outputs
+
+
+@contextmanager
+def _telling(store: Checkpoint, history: History) -> Iterator[None]:
+    """Says where a run that loses a process goes on."""
+    try:
+        yield
+    except ProcessLostError as lost:
+        raise ProcessLostError(
+            f"{lost}; {store.path}: {len(history.epoch)} epochs are kept"
+        ) from lost
 
 
 # Below so many parameters an operation is too short to be shared out.

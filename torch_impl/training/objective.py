@@ -32,10 +32,13 @@ _ONE_HOT = (CategoricalCrossentropy, CategoricalFocalCrossentropy)
 
 
 class Metrics(Protocol):
-    """What is measured besides the loss, over batches."""
+    """What is measured besides the loss, over batches: sums, float64, and counts, int64."""
 
-    def update(self, outputs: Tensor, labels: Tensor) -> None:
-        """Adds a batch."""
+    sums: Tensor
+    counts: Tensor
+
+    def update(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Adds a batch, and gives its sums."""
 
     def result(self) -> dict[str, float]:
         """Of all batches so far, by Keras's names."""

@@ -29,21 +29,20 @@ _ONE = """
 #define FEATURES {0}
 #define HIDDEN {1}
 #define REAL {2}
-#define train_epoch train_epoch_{0}_{1}_{2}
-#define evaluate evaluate_{0}_{1}_{2}
+{renamed}
 namespace of_{0}_{1}_{2} {{
 {source}
 }}
-#undef train_epoch
-#undef evaluate
+{forgotten}
 """
+_FUNCTIONS = ("epoch_sizes", "epoch_run", "epoch_help", "epoch_end")
 
 
 @cache
 def library() -> ctypes.CDLL:
     """All sizes; kept where the compiled epoch keeps its own builds."""
     source = native._SOURCE.read_text(encoding="utf-8")
-    text = "#include <cstdint>\n" + "".join(_ONE.format(*size, source=source) for size in SIZES)
+    text = "#include <cstdint>\n" + "".join(_one(size, source) for size in SIZES)
     flags = tuple(flag for flag in compiled._FLAGS if flag != "-O3")
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "all_widths.cpp"
@@ -54,9 +53,14 @@ def library() -> ctypes.CDLL:
     return built
 
 
+def _one(size: tuple[int, int, str], source: str) -> str:
+    ending = "_".join(map(str, size))
+    renamed = "\n".join(f"#define {name} {name}_{ending}" for name in _FUNCTIONS)
+    forgotten = "\n".join(f"#undef {name}" for name in _FUNCTIONS)
+    return _ONE.format(*size, source=source, renamed=renamed, forgotten=forgotten)
+
+
 def build_any(source: Path, slower: str, **sizes: str | int) -> SimpleNamespace:
     """What `compiled.library` gives of the epoch, out of the one library."""
     size = "_".join(str(sizes[name]) for name in ("FEATURES", "HIDDEN", "REAL"))
-    return SimpleNamespace(
-        train_epoch=library()[f"train_epoch_{size}"], evaluate=library()[f"evaluate_{size}"]
-    )
+    return SimpleNamespace(**{name: library()[f"{name}_{size}"] for name in _FUNCTIONS})

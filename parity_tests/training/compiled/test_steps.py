@@ -26,10 +26,12 @@ from parity_tests.training.compiled.epoch_case import (
     State,
 )
 from torch_impl import Callback, FraudClassifier, History, KerasAdam, KerasDropout, fit
+from torch_impl.base.processes import ALONE
 from torch_impl.keras.random import dropout_masks, uniform
 from torch_impl.keras.weights import load_keras_weights, to_keras_weights
 from torch_impl.training import native
 from torch_impl.training.native import NativeEpoch
+from torch_impl.training.shares import Batches
 
 pytestmark = needs_compiler
 
@@ -343,7 +345,9 @@ def test_rows_are_counted_where_their_probabilities_are(way: str, precision: str
     epoch, dtype = _identity(precision), DTYPES[precision]
     rows, labels = (torch.from_numpy(a).to(dtype).reshape(-1, 1) for a in (z, y))
     if way == "train":
-        came = epoch.train(rows, labels, torch.zeros_like(labels), 100, True)
+        came = epoch.train(
+            rows, labels, torch.zeros_like(labels), Batches(len(z), 100, ALONE), True
+        )
     else:
         came = epoch.evaluate(rows, labels)
         # A NaN exceeds nothing, and stays in the lowest bucket.
@@ -369,7 +373,7 @@ def test_the_sums_of_equal_rows_are_so_many_times_ones(rows: int) -> None:
     for label in (0.0, 1.0):
         x, y = torch.full((rows, 1), 1.5), torch.full((rows, 1), label)
         one, all_ = epoch.evaluate(x[:1], y[:1]), epoch.evaluate(x, y)
-        trained = epoch.train(x, y, None, 5000, True)
+        trained = epoch.train(x, y, None, Batches(rows, 5000, ALONE), True)
         for name in native.TOTALS.names or ():
             whole = one[name] * rows
             np.testing.assert_array_equal(trained[name], whole)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_impl.base.arguments import whole
+from torch_impl.base.processes import Part
 from torch_impl.base.scripting import Unscriptable
 
 __all__ = ["Drawing"]
@@ -24,7 +26,10 @@ class Drawing(Unscriptable, nn.Module):
         calls: training calls so far, which Keras keeps in the layer's seed state. The
             `state_dict` holds it as the layer's extra state, so that a resumed run draws what
             one draws that never stopped; one without it leaves the count as it is.
+        part: which rows of the batch come, where several processes share it out; None for all.
     """
+
+    part: Part | None = None
 
     def __init__(self, seed: int | None) -> None:
         super().__init__()
@@ -49,6 +54,10 @@ class Drawing(Unscriptable, nn.Module):
             # package, which doubles the time that importing torch takes.
             draw = torch.compiler.disable(draw)  # type: ignore[no-untyped-call]
         return draw(x)
+
+    def _before(self, x: Tensor) -> int:
+        """How many numbers of the batch come before those of `x`."""
+        return 0 if self.part is None else self.part.first * math.prod(x.shape[1:])
 
     def get_extra_state(self) -> Tensor:
         """The count of calls, for the `state_dict`."""

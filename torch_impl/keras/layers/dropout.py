@@ -57,7 +57,8 @@ class KerasDropout(Drawing):
         ahead = max(1, min(_CALLS_AHEAD, _UNITS_AHEAD // max(drawn * units, 1)))
         block, call = divmod(self.calls, ahead)
         stream = (self.seed, self.rate, self.conversion, x.device)
-        mask = _masks(*stream, block * ahead, ahead, drawn, units, x.dtype)[call, :rows]
+        first = self._before(x) // units
+        mask = _masks(*stream, block * ahead, ahead, first, drawn, units, x.dtype)[call, :rows]
         self.calls += 1
         kept: Tensor = _Scaled.apply(x, mask.view(x.shape), 1 / (1 - self.rate))  # type: ignore[no-untyped-call]
         return kept
@@ -104,11 +105,13 @@ def _masks(
     device: torch.device,
     first: int,
     calls: int,
+    first_row: int,
     rows: int,
     units: int,
     dtype: torch.dtype,
 ) -> Tensor:
     """Masks of `dropout_masks` as integers as wide as `dtype`, all bits one where kept."""
     steps = range(first, first + calls)
-    kept = dropout_masks(seed, steps, rate, range(rows), units, conversion, device)
+    drawn = range(first_row, first_row + rows)
+    kept = dropout_masks(seed, steps, rate, drawn, units, conversion, device)
     return -kept.to(_INTEGERS[dtype.itemsize])

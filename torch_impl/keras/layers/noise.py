@@ -45,7 +45,7 @@ class _Noise(Drawing):
         """A normal number for each of x, rounded to float32 on its way as TensorFlow's is."""
         if self.seed is None:
             return torch.randn_like(x) * deviation + mean
-        drawn = normal(call_seed(self.seed, self.calls), x.shape, device=x.device)
+        drawn = normal(call_seed(self.seed, self.calls), x.shape, self._before(x), x.device)
         self.calls += 1
         return (drawn * deviation + mean).to(x.dtype)
 
@@ -53,7 +53,8 @@ class _Noise(Drawing):
         """A number in [0, 1) for each of x."""
         if self.seed is None:
             return torch.rand_like(x)
-        drawn = uniform(call_seed(self.seed, self.calls), x.shape, device=x.device)
+        seed = call_seed(self.seed, self.calls)
+        drawn = uniform(seed, x.shape, start=self._before(x), device=x.device)
         self.calls += 1
         return drawn.to(x.dtype)
 

@@ -12,10 +12,13 @@ numbers and one meaning:
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from torch_impl.base.processes import Part, Processes
 
 __all__ = ["KerasBatchNormalization"]
 
@@ -33,7 +36,12 @@ class KerasBatchNormalization(nn.BatchNorm1d):
         scale: whether there is a γ to multiply with (`weight`).
         device: of the parameters and statistics.
         dtype: likewise.
+
+    Attributes:
+        part: which rows of the batch come, where several processes share it out; None for all.
     """
+
+    part: Part | None = None
 
     def __init__(
         self,
@@ -74,7 +82,7 @@ class KerasBatchNormalization(nn.BatchNorm1d):
         assert mean is not None
         assert variance is not None
         if self.training:
-            took, taken = torch.var_mean(wide.reshape(-1, x.shape[-1]), 0, correction=0)
+            took, taken = self._moments(wide.reshape(-1, x.shape[-1]), math.prod(x.shape[1:-1]))
             with torch.no_grad():
                 for moving, new in ((variance, took), (mean, taken)):
                     moving.mul_(self.keras_momentum).add_(new * (1 - self.keras_momentum))
@@ -84,3 +92,33 @@ class KerasBatchNormalization(nn.BatchNorm1d):
             inverse = inverse * self.weight
         shift = -mean * inverse if self.bias is None else self.bias - mean * inverse
         return (wide * inverse + shift).to(x.dtype)
+
+    def _moments(self, x: Tensor, per_row: int) -> tuple[Tensor, Tensor]:
+        """Population variance and mean of each column of the batch."""
+        if self.part is None:
+            return torch.var_mean(x, 0, correction=0)
+        count = self.part.rows * per_row
+        mean = self._of_all(x.sum(0)) / count
+        return self._of_all((x - mean).square().sum(0)) / count, mean
+
+    def _of_all(self, x: Tensor) -> Tensor:
+        assert self.part is not None
+        total: Tensor = _SumOfAll.apply(x, self.part.group)  # type: ignore[no-untyped-call]
+        return total
+
+
+class _SumOfAll(torch.autograd.Function):
+    """Added up over processes, whose losses are parts of one."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, group: Processes) -> Tensor:
+        ctx.group = group
+        total = x.clone()
+        group.add_up(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        total = gradient.clone()
+        ctx.group.add_up(total)
+        return total, None

@@ -88,7 +88,9 @@ def clipped(probabilities: Tensor) -> Tensor:
     return probabilities.clamp(_EPSILON, 1 - _EPSILON)
 
 
-def mean_loss(losses: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+def mean_loss(
+    losses: Tensor, sample_weight: Tensor | None = None, rows: int | None = None
+) -> Tensor:
     """Keras's `sum_over_batch_size`: sum of w·loss over the number of rows.
 
     Not over the sum of the weights, which is what `reduction="mean"` with `weight` gives in
@@ -97,6 +99,7 @@ def mean_loss(losses: Tensor, sample_weight: Tensor | None = None) -> Tensor:
     Args:
         losses: (N, 1).
         sample_weight: (N, 1), or None for ones.
+        rows: of the batch, where the N are a part of it; the parts' results add up to the mean.
 
     Raises:
         ValueError: the shapes differ; (N,) beside (N, 1) would make (N, N).
@@ -106,7 +109,8 @@ def mean_loss(losses: Tensor, sample_weight: Tensor | None = None) -> Tensor:
             f"mean_loss: sample_weight came as {(*sample_weight.shape,)}; "
             f"expected {(*losses.shape,)} as the losses"
         )
-    return (losses if sample_weight is None else losses * sample_weight).mean()
+    weighted = losses if sample_weight is None else losses * sample_weight
+    return weighted.mean() if rows is None else weighted.sum() / rows
 
 
 def class_weight_to_sample_weight(
