@@ -37,8 +37,8 @@ def optimizer_text(optimizer: torch.optim.Optimizer) -> str:
     return f"{type(optimizer).__name__}({'; '.join(groups)})"
 
 
-_LOOKED_AT = 4096
-"""Rows of a memory-mapped file that stand for all."""
+_PLACES, _ROWS_THERE = 8, 32
+"""Where a memory-mapped file of rows is looked at, evenly spaced, and how many rows there."""
 
 
 def digest(tensor: Tensor | None, mapped: bool = False) -> str | None:
@@ -46,14 +46,15 @@ def digest(tensor: Tensor | None, mapped: bool = False) -> str | None:
 
     Args:
         tensor: of any kind, or None.
-        mapped: whether its rows lie in a file that is not to be read for this: evenly spaced ones
-            stand for all.
+        mapped: whether its rows lie in a file that is not to be read for this: some stand for all.
     """
     if tensor is None:
         return None
-    if mapped and len(tensor) > _LOOKED_AT:
-        looked_at = torch.linspace(0, len(tensor) - 1, _LOOKED_AT, dtype=torch.float64).long()
-        return f"{len(tensor)} rows, {_LOOKED_AT} of them {digest(tensor[looked_at])}"
+    looked_at = _PLACES * _ROWS_THERE
+    if mapped and len(tensor) > looked_at:
+        apart = (len(tensor) - _ROWS_THERE) // (_PLACES - 1)
+        some = [tensor[at : at + _ROWS_THERE] for at in range(0, _PLACES * apart, apart)]
+        return f"{len(tensor)} rows, {looked_at} of them {digest(torch.cat(some))}"
     plain = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
     dtype = str(tensor.dtype).removeprefix("torch.")
     return f"{dtype}{list(tensor.shape)} {hashlib.sha256(plain.data).hexdigest()[:16]}"
