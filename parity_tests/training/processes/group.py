@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import tempfile
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -18,9 +19,6 @@ import torch
 from torch import distributed
 
 __all__ = ["Group", "in_group"]
-
-PATIENCE = 60
-"""Seconds that a member waits for the others."""
 
 
 def _context() -> BaseContext:
@@ -37,17 +35,24 @@ class Group(AbstractContextManager["Group"]):
         count: how many.
         function: of a module, so that it can be named to them.
         arguments: of the function; a list of one tuple per member, or one tuple for all.
+        patience: seconds that a member waits for the others.
     """
 
     def __init__(
-        self, count: int, function: Callable[..., Any], arguments: tuple[Any, ...] | list[Any] = ()
+        self,
+        count: int,
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...] | list[Any] = (),
+        patience: float = 60,
     ) -> None:
+        self._patience = patience
         self._scratch = tempfile.TemporaryDirectory()
         self._folder = Path(self._scratch.name)
         of_each = arguments if isinstance(arguments, list) else [arguments] * count
         self.members: list[ForkServerProcess] = [
             _context().Process(  # type: ignore[attr-defined]
-                target=_member, args=(rank, count, str(self._folder), function, of_each[rank])
+                target=_member,
+                args=(rank, count, str(self._folder), patience, function, of_each[rank]),
             )
             for rank in range(count)
         ]
@@ -57,10 +62,17 @@ class Group(AbstractContextManager["Group"]):
             member.start()
         return self
 
+    def meet(self) -> None:
+        """Waits until they have found each other; before, torch itself knows of no loss."""
+        met = [self._folder / f"{rank}.met" for rank in range(len(self.members))]
+        until = time.monotonic() + self._patience
+        while not all(path.exists() for path in met) and time.monotonic() < until:
+            time.sleep(0.001)
+
     def answers(self) -> list[Any]:
         """What each member's function gave, or the exception that it raised."""
         for member in self.members:
-            member.join(2 * PATIENCE)
+            member.join(2 * self._patience)
         return [self.answer(rank) for rank in range(len(self.members))]
 
     def answer(self, rank: int) -> Any:
@@ -91,13 +103,15 @@ def in_group(count: int, function: Callable[..., Any], *arguments: Any) -> list[
 
 
 def _member(
-    rank: int, count: int, folder: str, function: Callable[..., Any], arguments: tuple[Any, ...]
-) -> None:
+    rank: int, count: int, folder: str, patience: float,
+    function: Callable[..., Any], arguments: tuple[Any, ...],
+) -> None:  # fmt: skip
     torch.set_num_threads(1)
     distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=count,
-        timeout=timedelta(seconds=PATIENCE),
+        timeout=timedelta(seconds=patience),
     )  # fmt: skip
+    Path(folder, f"{rank}.met").touch()
     try:
         answer = function(*arguments)
     except Exception as error:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from parity_tests.sides.training_pair import torch_fits
 from parity_tests.training.small_runs import FEATURES, rows_and_labels
@@ -51,6 +52,7 @@ MODELS = {
     "noisy": lambda seed: _of_layers(
         KerasGaussianNoise(0.3, 5), KerasAlphaDropout(0.2, 6), KerasDropout(0.3, 7), seed=seed
     ),
+    "parallel": lambda seed: DistributedDataParallel(FraudClassifier(FEATURES, 8, seed=seed)),
     "batch-norm": lambda seed: _of_layers(nn.BatchNorm1d(8), seed=seed),
 }
 """From a seed, modules of five features."""

@@ -1,0 +1,195 @@
+"""A group that loses a member, or whose members were given different things, ends and says so."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from parity_tests.record.recorded_case import compare_exactly
+from parity_tests.training.processes import work
+from parity_tests.training.processes.group import Group, in_group
+from parity_tests.training.small_runs import rows_and_labels
+from torch_impl import CheckpointError
+from torch_impl.base.processes import ProcessLostError
+
+KILLS = 12
+EPOCHS = 80
+BOUND = 20
+"""Seconds within which all have ended; torch's own patience with the living is longer."""
+
+
+def epochs_in(checkpoint: Path) -> int:
+    if not checkpoint.exists():
+        return 0
+    with safe_open(checkpoint, "np") as file:
+        return len(json.loads(file.metadata()["facts"])["epoch"])
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_the_run_and_another_number_goes_on(tmp_path: Path) -> None:
+    """SIGKILL of one of two to four, at any moment, twelve times; each time a whole file stays.
+
+    Every other process says that one is gone and which epochs are kept. In the end the bits are
+    those of the run of one process that nobody killed.
+    """
+    draw, checkpoint = random.Random(0), tmp_path / "run.safetensors"
+    options = {"epochs": EPOCHS, "validation_data": rows_and_labels(130)}
+    reached, mid_way = [], 0
+    for kill in range(KILLS):
+        count = draw.choice((2, 3, 4))
+        before = epochs_in(checkpoint)
+        with Group(count, _slow_fit, (options | {"checkpoint": checkpoint},)) as group:
+            group.meet()
+            wanted = min(before + draw.randrange(4), EPOCHS - KILLS + kill)
+            until = time.monotonic() + BOUND
+            while epochs_in(checkpoint) < wanted and time.monotonic() < until:
+                time.sleep(0.001)
+            time.sleep(draw.random() * 0.03)
+            victim = draw.randrange(count)
+            killed_at = time.monotonic()
+            group.members[victim].kill()
+            answers = group.answers()
+        assert time.monotonic() - killed_at < BOUND
+        for rank, answer in enumerate(answers):
+            if rank == victim:
+                assert answer is None
+                continue
+            assert isinstance(answer, ProcessLostError), answer
+            assert "\n" not in str(answer)
+            if "holds the first" in str(answer):  # not while they compare what they were given
+                mid_way += 1
+                kept = int(str(answer).split("holds the first ")[1].split()[0])
+                # The first process may have died between its end of the epoch and the others'.
+                assert abs(epochs_in(checkpoint) - kept) <= 1
+        reached.append(epochs_in(checkpoint))
+    assert reached == sorted(reached)
+    assert len(set(reached)) > KILLS / 2
+    assert mid_way > KILLS
+    (straight,) = in_group(1, _slow_fit, options)
+    for answer in in_group(2, _slow_fit, options | {"checkpoint": checkpoint}):
+        for row in compare_exactly({}, answer, straight):
+            assert row.agree, f"{row.stage}: {row.detail}"
+
+
+def _slow_fit(options: dict[str, Any]) -> Any:
+    return work.slow_fit(**options)
+
+
+def _small_fit(options: dict[str, Any]) -> Any:
+    return work.small_fit(**options)
+
+
+def test_two_runs_on_one_checkpoint_refuse_each_other(tmp_path: Path) -> None:
+    """All of the second group's members say so; the first run ends as if there had been none."""
+    options = {"epochs": 200, "checkpoint": tmp_path / "run.safetensors"}
+    with Group(2, _slow_fit, (options,)) as first:
+        until = time.monotonic() + BOUND
+        while not epochs_in(options["checkpoint"]) and time.monotonic() < until:
+            time.sleep(0.01)
+        with Group(2, _slow_fit, (options,)) as second:
+            for answer in second.answers():
+                assert isinstance(answer, CheckpointError)
+                assert "another run is writing it" in str(answer)
+        for answer in first.answers():
+            assert not isinstance(answer, Exception), answer
+
+
+X, Y = rows_and_labels(300)
+OTHER_X = X.copy()
+OTHER_X[-1, -1] = np.nextafter(OTHER_X[-1, -1], np.float32(9))
+DIFFERENT: dict[str, tuple[dict[str, Any], str]] = {
+    "x": ({"data": (OTHER_X, Y)}, "x: float32"),
+    "labels": ({"data": (X, 1 - Y)}, "y: float32"),
+    "rows": ({"rows": 299}, "x: float32[299, 5]"),
+    "weights": ({"weights_seed": 4}, "weights: {'hidden.weight': "),
+    "batch-size": ({"batch_size": 100}, "batch_size: 100, there 200"),
+    "seed": ({"seed": 4}, "seed: 4, there 3"),
+    "epochs": ({"epochs": 3}, "epochs: 3, there 2"),
+    "weights-of-rows": ({"class_weight": {0: 1.0, 1: 2.0}}, "weight of rows: float32"),
+    "validation": ({"validation_data": (X, Y)}, "validation_data: ["),
+    "loss": ({"loss": "mean_squared_error"}, "loss: "),
+    "path": ({"compiled": False}, "compiled: False, there True"),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_a_process_that_was_given_other_things_is_named(name: str) -> None:
+    """By all of them, before anything is trained."""
+    options, told = DIFFERENT[name]
+    with Group(3, _small_fit, [({},), (options,), ({},)]) as group:
+        for answer in group.answers():
+            assert isinstance(answer, ValueError)
+            assert str(answer).startswith("fit: process 1 was given other things than process 0: ")
+            assert told in str(answer)
+
+
+def test_a_process_of_other_code_is_named() -> None:
+    """By what its sources hold."""
+    with Group(2, _with_other_code, [(False,), (True,)]) as group:
+        for answer in group.answers():
+            assert "process 1 was given other things than process 0: code of torch_impl: " in str(
+                answer
+            )
+
+
+def _with_other_code(other: bool) -> Any:
+    from torch_impl.training import together
+
+    if other:
+        read = Path.read_bytes
+        Path.read_bytes = lambda path: read(path) + b"#"  # type: ignore[method-assign]
+    together._code.cache_clear()
+    return work.small_fit()
+
+
+REFUSED = {
+    "batch-norm": ({"model": "batch-norm"}, "fit: 1 is a BatchNorm1d, which would take one"),
+    "parallel": ({"model": "parallel"}, "fit: the module is a DistributedDataParallel"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_module_that_cannot_be_shared_out_is_refused(name: str) -> None:
+    """In one line that says what to give."""
+    options, told = REFUSED[name]
+    with Group(2, _small_fit, (options,)) as group:
+        for answer in group.answers():
+            assert isinstance(answer, ValueError)
+            assert str(answer).startswith(told)
+
+
+def test_what_the_first_process_finds_or_fails_at_reaches_all() -> None:
+    """The others do not look themselves."""
+    answers = in_group(3, work.from_first, "")
+    assert {found for found, _ in answers} == {answers[0][1]}
+    with Group(3, work.from_first, ("no such thing",)) as group:
+        for answer in group.answers():
+            assert isinstance(answer, OSError)
+            assert str(answer) == "no such thing"
+
+
+def test_a_run_without_a_seed_is_one_run() -> None:
+    """The order that the first process draws is everybody's."""
+    first, second = in_group(2, _small_fit, {"seed": None})
+    for row in compare_exactly({}, second, first):
+        assert row.agree, f"{row.stage}: {row.detail}"
+
+
+def test_a_stopped_process_is_waited_for_no_longer_than_the_group_waits() -> None:
+    """It lives, and its connection with it: the group's own patience ends the wait."""
+    with Group(2, _slow_fit, ({"epochs": 2000},), patience=3) as group:
+        time.sleep(2)
+        os.kill(group.members[1].pid, signal.SIGSTOP)
+        stopped_at = time.monotonic()
+        group.members[0].join(BOUND)
+        assert time.monotonic() - stopped_at < BOUND
+        assert isinstance(group.answer(0), ProcessLostError)
