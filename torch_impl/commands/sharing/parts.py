@@ -170,10 +170,12 @@ def _part(
 def _finish(work: Work, kept: KeptParts, cut: _Cut | None, parts: Sequence[Part]) -> None:
     """The parts become the output, if none is missing."""
     rows = sum(part.rows for part in parts)
-    whole = [part.number for part in parts] == list(range(len(parts)))
-    if not whole or (cut and rows != cut.rows) or not all(map(kept.is_whole, parts)):
+    if [part.number for part in parts] != list(range(len(parts))) or (cut and rows != cut.rows):
         expected = f"the {cut.rows:,} rows" if cut else "all rows"
         raise PartsError(f"{kept.folder}: {rows:,} rows in {len(parts)} parts; expected {expected}")
+    for part in parts:
+        if not kept.is_whole(part):
+            raise PartsError(f"{kept.file(part.number)}: is gone or cut short since it was written")
     if work.as_folder:
         kept.become_folder(len(parts))
         return
