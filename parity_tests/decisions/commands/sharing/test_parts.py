@@ -165,8 +165,10 @@ def test_parts_may_stay_a_folder(
 ) -> None:
     """Of tables with a header each, whose names sort in order, and of nothing else."""
     source, folder = _csv(numbered, tmp_path / "rows"), tmp_path / f"out{out}"
+    kept = _stopped(trained, source, folder, "--parts")
+    kept.file(18).with_name(f".00000018{out}.x.part").write_text("half", "utf-8")  # of one killed
     assert together(count, *score(trained, source, folder, "--parts")) == [0] * count
-    files = sorted(folder.iterdir())
+    files = sorted(folder.glob("*"))
     assert [path.name for path in files[:2]] == [f"00000000{out}", f"00000001{out}"]
     read = pd.read_parquet if out == ".parquet" else pd.read_csv
     frames = [read(path) for path in files]
@@ -175,7 +177,8 @@ def test_parts_may_stay_a_folder(
     rows = pd.concat(frames)
     assert list(rows) == ["row", "probability", "decision"]
     np.testing.assert_array_equal(rows["row"], np.arange(FEWER))
-    assert not KeptParts(folder).folder.exists()
+    assert len(list(folder.iterdir())) == PARTS
+    assert not kept.folder.exists()
 
 
 def stopped_after(done: int, patch: pytest.MonkeyPatch) -> None:
