@@ -86,6 +86,9 @@ _WANTED = "torch_impl/commands/wanted.py"
 _TUTORIAL = "torch_impl/commands/tutorial_run.py"
 _TRAIN = "torch_impl/commands/train.py"
 _SCORE = "torch_impl/commands/score.py"
+_CSV_ROWS = "torch_impl/commands/sharing/csv_rows.py"
+_PARTS = "torch_impl/commands/sharing/parts.py"
+_KEPT = "torch_impl/commands/sharing/kept.py"
 _MEASURING = "torch_impl/commands/measuring.py"
 _CHOOSING = "torch_impl/commands/threshold.py"
 _WEIGHTS = "torch_impl/keras/weights.py"
@@ -170,6 +173,9 @@ _FIRST = {
     _TUTORIAL: ["test_train.py"],
     _TRAIN: ["test_train.py"],
     _SCORE: ["test_score.py"],
+    _CSV_ROWS: ["test_csv_rows.py"],
+    _PARTS: ["test_parts.py"],
+    _KEPT: ["test_parts.py"],
     _MEASURING: ["test_evaluate.py"],
     _CHOOSING: ["test_threshold_command.py"],
 }
@@ -740,9 +746,9 @@ FAULTS = (
     Change("a fifth is rounded down", _SPLITS, "math.ceil(", "math.floor("),
     Change("validation rows are trained on", _SPLITS, "Splits(kept[train], kept[validation], test)", "Splits(kept, kept[validation], test)"),
     Change("validation rows are places among those that are left", _SPLITS, "kept[train], kept[validation]", "kept[train], validation"),
-    Change("a row at a block's end is lost", _TABLES, "slice(start, start + _ROWS) for", "slice(start, start + _ROWS - 1) for"),
-    Change("a row at a block's end comes twice", _TABLES, "slice(start, start + _ROWS) for", "slice(start, start + _ROWS + 1) for"),
-    Change("the last rows are lost", _TABLES, "slice(starts[-1], None))", "slice(starts[-1], starts[-1] + _ROWS))"),
+    Change("a row at a block's end is lost", _TABLES, "slice(start, start + ROWS) for", "slice(start, start + ROWS - 1) for"),
+    Change("a row at a block's end comes twice", _TABLES, "slice(start, start + ROWS) for", "slice(start, start + ROWS + 1) for"),
+    Change("the last rows are lost", _TABLES, "slice(starts[-1], None))", "slice(starts[-1], starts[-1] + ROWS))"),
     Change("blocks are told from the table's start", _TABLES, "            block.first + place.start,", "            place.start,"),
     Change("columns in the table's order", _TABLES, "enumerate(wanted.columns):", "enumerate(n for n in names if n in wanted.columns):"),
     Change("rows are counted from zero", _TABLES, "where(path, first + row + 1)", "where(path, first + row)"),
@@ -770,7 +776,7 @@ FAULTS = (
     Change("nobody is told where a run goes on", _TRAIN, "            if epoch:\n", "            if False:\n"),
     Change("the table is written over", _TRAIN, "if place and path is not None", "if place > 1 and path is not None", ("test_commands.py",)),
     Change("at the threshold is above it", _SCORE, "probabilities > pipeline.threshold", "probabilities >= pipeline.threshold"),
-    Change("kept columns stand in another order", _SCORE, "for name in keep]\n            write", "for name in sorted(keep)]\n            write"),
+    Change("kept columns stand in another order", _SCORE, "block.others[name] for name in keep]", "block.others[name] for name in sorted(keep)]"),
     Change("score passes over --base-rate", _SCORE, "    set_base_rate(pipeline, options.base_rate)\n", ""),
     Change("the correction is in what was trained", _MEASURING, "{AS_TRAINED: 0.0,", "{AS_TRAINED: shift,"),
     Change("frauds expected are a share", _MEASURING, ".sum(dtype=torch.float64)", ".mean(dtype=torch.float64)"),
@@ -784,6 +790,40 @@ FAULTS = (
     Change("a pipe is replaced by a file", _REPLACING, "if path.exists() and not path.is_file():", "if False:", ("test_commands.py",)),
     Change("a full disk has no name", _REPLACING, "error.filename = str(path)", "pass", ("test_commands.py",)),
     Change("two names of a file are two files", "torch_impl/commands/outputs.py", "path.resolve() == other.resolve()", "path == other", ("test_commands.py",)),
+    # a table that processes share out
+    Change("shared: a carriage return alone ends no row", _CSV_ROWS, "if len(returns):", "if False:"),
+    Change("shared: half of a line break ends a row", _CSV_ROWS, "returns[following[returns] != _NEWLINE]", "returns"),
+    Change("shared: a chunk begins outside of quotes", _CSV_ROWS, "(quotes + within) % 2 == 0", "quotes % 2 == 0"),
+    Change("shared: a quote within a field is any other", _CSV_ROWS, "return rows if rows.clear else None", "return rows"),
+    Change("shared: an open quote is any other", _CSV_ROWS, "not self._within[-1] and all(", "all("),
+    Change("shared: two quotes for one are lone ones", _CSV_ROWS, """b',\\n\\r"'""", """b',\\n\\r'"""),
+    Change("shared: line breaks at the end are rows", _CSV_ROWS, """.rstrip(b"\\r\\n")""", ""),
+    Change("shared: the last process's bytes come first", _CSV_ROWS, "for chunks in seen for", "for chunks in reversed(seen) for"),
+    Change("shared: what is before a span in its row group is read", _TABLES, "before = max(span.first - at, 0)", "before = 0", ("test_parts.py",)),
+    Change("shared: what is after a span in its row group is read", _TABLES, "max(span.stop - at - before, 0)", "batch.num_rows", ("test_parts.py",)),
+    Change("shared: rows of a span are counted from zero", _TABLES, "first, held = wanted.first, []", "first, held = 0, []", ("test_parts.py",)),
+    Change("shared: a blank line at the end of a span is none", _CSV, "if span is not None and row < span.stop:", "if False:", ("test_csv_rows.py",)),
+    Change("shared: a value is told a row too early", _CSV, "else before + 1)", "else before)", ("test_parts.py",)),
+    Change("shared: all processes make all parts", _PARTS, "[missing[i] for i in us.part(len(missing))]", "missing"),
+    Change("shared: parts end within blocks", _PARTS, "size = _BLOCKS * tables.ROWS\n", "size = _BLOCKS * tables.ROWS + 1\n"),
+    Change("shared: the last part leaves what is left", _PARTS, "self.rows if last else (number + 1) * size", "min(self.rows, (number + 1) * size)"),
+    Change("shared: what is there is made again", _PARTS, "if number not in there:", "if True:"),
+    Change("shared: rows of a part are not compared", _PARTS, "if not part.rows == rows == expected:", "if False:"),
+    Change("shared: joined rows are not compared", _PARTS, "if joined != rows:", "if False:"),
+    Change("shared: a part may be missing", _PARTS, "if [part.number for part in parts] != list(range(len(parts))) or (cut and rows != cut.rows):", "if False:"),
+    Change("shared: machines may have other tables", _PARTS, "if any(other != run for other in us.of_all(run)):", "if not us.of_all(run):"),
+    Change("shared: each part has a header", _PARTS, "work.as_folder or not number", "True"),
+    Change("shared: each process says where it goes on", _PARTS, "if parts and us.first:", "if parts:"),
+    Change("shared: a table that was written since is the same", _PARTS, "        \"changed\": status.st_mtime_ns,\n", ""),
+    Change("shared: another run's parts are taken", _KEPT, "if faults:", "if False:"),
+    Change("shared: parts of nobody knows what run are taken", _KEPT, "                stray.unlink()\n", "                pass\n"),
+    Change("shared: a part that was cut short is taken", _KEPT, "path.is_file() and path.stat().st_size == part.bytes", "path.is_file()"),
+    Change("shared: two runs write at once", _KEPT, "timeout=0):\n                yield", "timeout=0):\n                pass\n            yield"),
+    Change("shared: half a file is in the folder", _KEPT, "            left.unlink()\n", "            pass\n"),
+    Change("shared: the parts stay when they are joined", _PARTS, "    kept.remove()\n", ""),
+    Change("shared: another threshold's parts are taken", _SCORE, "        \"threshold\": pipeline.threshold,\n        \"torch\"", "        \"torch\"", ("test_parts.py",)),
+    Change("shared: another model's parts are taken", _SCORE, "hashlib.sha256(model.read_bytes()).hexdigest()", "model.name[:0]", ("test_parts.py",)),
+    Change("shared: a folder replaces what is there", "torch_impl/commands/outputs.py", "if folder and path.exists():", "if False:", ("test_parts.py",)),
     # what a stranger's file may cost, and say
     Change("a byte of a file is read twice", "torch_impl/keras_files/ledger.py", "if before > at or after < at + size:", "if False:", _BOUNDED),
     Change("what overlaps the next thing of a file is read", "torch_impl/keras_files/ledger.py", "if before > at or after < at + size:", "if before > at:", _BOUNDED),

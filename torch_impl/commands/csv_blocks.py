@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from torch_impl.commands.wanted import TableError, Wanted, kind_of, where
+from torch_impl.commands.wanted import Span, TableError, Wanted, kind_of, where
 
-__all__ = ["csv_blocks"]
+__all__ = ["csv_blocks", "header_of"]
 
 _BYTES = 1 << 20  # parsed at a time: some two thousand rows, which stay in the cache
 _LONGEST_LINE = 1 << 20  # characters; a row of 31 numbers takes less than a thousand
@@ -24,7 +25,7 @@ def csv_blocks(wanted: Wanted, bar: Any) -> Iterator[Any]:
     import pyarrow
     from pyarrow import csv as arrow_csv
 
-    names = _header(wanted.path)
+    names = header_of(wanted.path)
     found = wanted.found(names)
     # A blank line is no row; one that is left out would shift those below it. Nor are pyarrow's
     # null values any here: an empty field is no number.
@@ -32,11 +33,14 @@ def csv_blocks(wanted: Wanted, bar: Any) -> Iterator[Any]:
     converting = arrow_csv.ConvertOptions(
         column_types=dict.fromkeys(found, pyarrow.float64()), include_columns=found, null_values=[]
     )
-    header = None
+    row, span = wanted.first, wanted.span
+    header = names if row else None
     with wanted.path.open("rb") as file:
         source: Any = file
         if kind_of(wanted.path) == "gzip":
             source = pyarrow.CompressedInputStream(pyarrow.PythonFile(file), "gzip")
+        elif span is not None:
+            source = _Stretch(file, span)
         try:
             # Not by pyarrow's own reader of streams: it reads ahead in threads, and a process
             # that ends before them, at an error or Ctrl-C, may hang or die of a signal.
@@ -44,12 +48,35 @@ def csv_blocks(wanted: Wanted, bar: Any) -> Iterator[Any]:
                 reading = arrow_csv.ReadOptions(
                     use_threads=False, block_size=len(part) + 1, column_names=header
                 )
-                table = arrow_csv.read_csv(pyarrow.py_buffer(part), reading, parsing, converting)
+                try:
+                    table = arrow_csv.read_csv(
+                        pyarrow.py_buffer(part), reading, parsing, converting
+                    )
+                except pyarrow.ArrowException as error:
+                    raise TableError(_told(wanted, found, error, part, row, header)) from None
                 header = names
+                row += table.num_rows
                 bar.update(file.tell() - bar.n)
                 yield from table.to_batches()
         except (pyarrow.ArrowException, OSError, EOFError) as error:
-            raise TableError(_told(wanted, found, error)) from None
+            for _ in _rows(wanted.path):  # raises what Python says of a damaged file
+                pass
+            raise TableError(f"{wanted.path}: cannot be read as CSV ({error})") from None
+    if span is not None and row < span.stop:  # `_whole_rows` took them for those at the end
+        raise TableError(f"{where(wanted.path, row + 1)} is blank; expected {len(names)} fields")
+
+
+class _Stretch:
+    """The bytes of a span, as a file that has nothing else."""
+
+    def __init__(self, file: BinaryIO, span: Span) -> None:
+        self.file, self.left = file, span.end - span.begin
+        file.seek(span.begin)
+
+    def read(self, most: int) -> bytes:
+        found = self.file.read(min(most, self.left))
+        self.left -= len(found)
+        return found
 
 
 def _whole_rows(read: Callable[[int], bytes], path: Path) -> Iterator[bytes]:
@@ -88,7 +115,12 @@ def _without_break(text: bytes) -> bytes:
     return text[2:] if text.startswith(b"\r\n") else text[1:]
 
 
-def _header(path: Path) -> list[str]:
+def header_of(path: Path) -> list[str]:
+    """The names in a table's first line.
+
+    Raises:
+        TableError: there is no such line, or it is no text.
+    """
     for row in _rows(path):
         if not row:
             raise TableError(f"{path}: line 1 is blank; expected the header there")
@@ -101,20 +133,25 @@ def _header(path: Path) -> list[str]:
 def _rows(path: Path) -> Iterator[list[str]]:
     """Header and rows, as Python's reader sees them."""
     opened = gzip.open if kind_of(path) == "gzip" else open
-    row = 0  # of the header
     try:
         with opened(path, "rt", encoding="utf-8-sig", errors="replace", newline="") as file:
-            for fields in csv.reader(_lines(path, file)):
-                yield fields
-                row += 1
-    except csv.Error as error:
-        raise TableError(f"{where(path, row)} is no CSV ({error}); is a quote open?") from None
+            yield from _fields(path, file, 0)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise TableError(f"{path}: is no whole gzip file ({error})") from None
 
 
-def _lines(path: Path, file: Any) -> Iterator[str]:
-    for number in count(1):
+def _fields(path: Path, file: Any, row: int) -> Iterator[list[str]]:
+    """The rows of a text, of which the first has this number; 0 is the header's."""
+    try:
+        for fields in csv.reader(_lines(path, file, row + 1)):
+            yield fields
+            row += 1
+    except csv.Error as error:
+        raise TableError(f"{where(path, row)} is no CSV ({error}); is a quote open?") from None
+
+
+def _lines(path: Path, file: Any, first: int) -> Iterator[str]:
+    for number in count(first):
         line = file.readline(_LONGEST_LINE)
         if len(line) == _LONGEST_LINE:
             raise TableError(
@@ -126,13 +163,17 @@ def _lines(path: Path, file: Any) -> Iterator[str]:
         yield line
 
 
-def _told(wanted: Wanted, found: Sequence[str], error: Exception) -> str:
-    """Which value pyarrow stumbled over: it says neither row nor name."""
-    rows = _rows(wanted.path)
-    header = next(rows)
+def _told(
+    wanted: Wanted, found: Sequence[str], error: Exception, part: bytes, before: int,
+    header: Sequence[str] | None,
+) -> str:  # fmt: skip
+    """Which value of a part pyarrow stumbled over: it says neither row nor name."""
+    text = io.StringIO(part.decode("utf-8-sig", errors="replace"), newline="")
+    rows = _fields(wanted.path, text, 0 if header is None else before + 1)
+    header = header or next(rows)
     places = [(name, header.index(name)) for name in found]
-    row = 0
-    for row, fields in enumerate(rows, 1):
+    row = before
+    for row, fields in enumerate(rows, before + 1):
         if len(fields) != len(header):
             came = f"has {len(fields)} field{'s'[: len(fields) != 1]}" if fields else "is blank"
             return f"{where(wanted.path, row)} {came}; expected {len(header)} fields"

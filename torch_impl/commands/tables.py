@@ -6,6 +6,8 @@ Read by pyarrow, whose numbers are correctly rounded. Memory does not grow with 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -16,11 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from torch_impl.commands.csv_blocks import csv_blocks
-from torch_impl.commands.wanted import TableError, Wanted, kind_of, where
+from torch_impl.commands.wanted import Span, TableError, Wanted, kind_of, where
 
-__all__ = ["Block", "read_blocks", "read_table"]
+__all__ = ["ROWS", "Block", "parquet_rows", "read_blocks", "read_table"]
 
-_ROWS = 2**16
+ROWS = 2**16
 """Of a block at least: enough for `torch_impl.scoring` to compile, and a multiple of what it takes
 at a time where it does not. A last block of fewer rows would be rounded by other code."""
 _NOTHING: Mapping[str, float] = MappingProxyType({})
@@ -70,6 +72,7 @@ def read_blocks(
     optional: Sequence[str] = (),
     above: Mapping[str, float] = _NOTHING,
     progress: bool = True,
+    span: Span | None = None,
 ) -> Iterator[Block]:
     """Reads a table: Parquet or CSV, plain or in gzip, whatever its name says.
 
@@ -84,6 +87,7 @@ def read_blocks(
         optional: further ones that may be missing.
         above: of some of `columns`, what their numbers must be more than.
         progress: whether to show on a terminal how far it is.
+        span: of the rows that are read, if not all; its first is the first of a block.
 
     Raises:
         TableError: a column is missing or twice there, there are no rows, a line has other fields
@@ -95,18 +99,18 @@ def read_blocks(
     if not path.is_file():
         path.open("rb").close()  # says what is wrong, where the system knows
         raise TableError(f"{path}: is no file; expected CSV, .gz or .parquet")
-    wanted = Wanted(path, tuple(columns), tuple(others), tuple(optional), above)
+    wanted = Wanted(path, tuple(columns), tuple(others), tuple(optional), above, span)
     parquet = kind_of(path) == "parquet"
-    first, held = 0, []
+    first, held = wanted.first, []
     with _bar(path, parquet, progress) as bar:
         for batch in (_parquet_blocks if parquet else csv_blocks)(wanted, bar):
             held.append(_block(batch, wanted, first))
             first += batch.num_rows
-            if first - held[0].first >= 2 * _ROWS:
+            if first - held[0].first >= 2 * ROWS:
                 *whole, rest = _parts(_joined(held))
                 yield from whole
                 held = [rest]
-    if not first:
+    if not held:
         raise TableError(f"{path}: has no rows; expected at least one")
     yield _joined(held)
 
@@ -122,9 +126,9 @@ def _joined(blocks: list[Block]) -> Block:
 
 
 def _parts(block: Block) -> list[Block]:
-    """Blocks of `_ROWS`, the last one with what is left."""
-    starts = range(0, len(block.rows) - _ROWS + 1, _ROWS)
-    places = [slice(start, start + _ROWS) for start in starts[:-1]]
+    """Blocks of `ROWS`, the last one with what is left."""
+    starts = range(0, len(block.rows) - ROWS + 1, ROWS)
+    places = [slice(start, start + ROWS) for start in starts[:-1]]
     return [
         Block(
             block.rows[place],
@@ -152,31 +156,67 @@ def _block(batch: Any, wanted: Wanted, first: int) -> Block:
     return Block(torch.from_numpy(table), kept, first)
 
 
-def _parquet_blocks(wanted: Wanted, bar: Any) -> Iterator[Any]:
-    """Record batches of the wanted columns."""
+def parquet_rows(path: Path) -> int:
+    """How many rows a Parquet file says it has.
+
+    Raises:
+        TableError: it cannot be read.
+    """
+    with _parquet(path) as file:
+        rows: int = file.metadata.num_rows
+        return rows
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[Any]:
     import pyarrow
     from pyarrow import parquet
 
     try:
         with parquet.ParquetFile(
-            wanted.path, page_checksum_verification=True, buffer_size=1 << 20, pre_buffer=False
+            path, page_checksum_verification=True, buffer_size=1 << 20, pre_buffer=False
         ) as file:
-            found = wanted.found(file.schema_arrow.names)
-            for name in found:
-                kind = file.schema_arrow.field(name).type
-                numeric = pyarrow.types.is_floating(kind) or pyarrow.types.is_integer(kind)
-                if not numeric and not pyarrow.types.is_decimal(kind):
-                    raise TableError(
-                        f"{wanted.path}: column {name!r} holds {kind}; expected numbers"
-                    )
-            bar.total = file.metadata.num_rows
-            for batch in file.iter_batches(_ROWS, columns=found):
-                bar.update(batch.num_rows)
-                yield batch
+            yield file
     except (pyarrow.ArrowException, OSError) as error:
         raise TableError(
-            f"{wanted.path}: cannot be read as Parquet ({error}); expected a whole file"
+            f"{path}: cannot be read as Parquet ({error}); expected a whole file"
         ) from None
+
+
+def _parquet_blocks(wanted: Wanted, bar: Any) -> Iterator[Any]:
+    """Record batches of the wanted columns."""
+    import pyarrow
+
+    with _parquet(wanted.path) as file:
+        found = wanted.found(file.schema_arrow.names)
+        for name in found:
+            kind = file.schema_arrow.field(name).type
+            numeric = pyarrow.types.is_floating(kind) or pyarrow.types.is_integer(kind)
+            if not numeric and not pyarrow.types.is_decimal(kind):
+                raise TableError(f"{wanted.path}: column {name!r} holds {kind}; expected numbers")
+        bar.total = file.metadata.num_rows
+        for batch in _batches(file, found, wanted.span):
+            bar.update(batch.num_rows)
+            yield batch
+
+
+def _batches(file: Any, found: list[str], span: Span | None) -> Iterator[Any]:
+    """All of a file, or a span: of a row group that begins before it, what is before is dropped."""
+    if span is None:
+        yield from file.iter_batches(ROWS, columns=found)
+        return
+    groups = range(file.metadata.num_row_groups)
+    starts = [0, *accumulate(file.metadata.row_group(group).num_rows for group in groups)]
+    touched = [g for g in groups if starts[g] < span.stop and span.first < starts[g + 1]]
+    at = starts[touched[0]]
+    for batch in file.iter_batches(ROWS, row_groups=touched, columns=found):
+        before = max(span.first - at, 0)
+        inside = batch.slice(before, max(span.stop - at - before, 0))
+        at += batch.num_rows
+        if inside.num_rows:
+            yield inside
+        if at >= span.stop:
+            return
 
 
 def _numbers(column: Any, wanted: Wanted, name: str, first: int) -> NDArray[np.float64]:

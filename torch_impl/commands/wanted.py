@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-__all__ = ["TableError", "Wanted", "kind_of", "listed", "where"]
+__all__ = ["Span", "TableError", "Wanted", "kind_of", "listed", "where"]
 
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _TOLD = 3  # missing columns that are named
@@ -16,6 +16,22 @@ _LOOKED_AT = 1000  # columns in which a misspelt one is sought
 
 class TableError(ValueError):
     """A table is not what was expected: one line with its path and, where it has one, its row."""
+
+
+class Span(NamedTuple):
+    """Rows that follow each other in a table, and in CSV where they stand.
+
+    Args:
+        first: how many rows of the table come before.
+        stop: how many come before the first one after them.
+        begin: byte of the file at which they begin; the first row's begins with the header, at 0.
+        end: byte after them.
+    """
+
+    first: int
+    stop: int
+    begin: int = 0
+    end: int = 0
 
 
 class Wanted(NamedTuple):
@@ -27,6 +43,7 @@ class Wanted(NamedTuple):
         others: further columns of numbers.
         optional: further ones that may be missing.
         above: of a column, what its numbers must be more than.
+        span: of the rows, if not all are wanted.
     """
 
     path: Path
@@ -34,6 +51,12 @@ class Wanted(NamedTuple):
     others: tuple[str, ...]
     optional: tuple[str, ...]
     above: Mapping[str, float]
+    span: Span | None = None
+
+    @property
+    def first(self) -> int:
+        """How many rows of the table come before those that are wanted."""
+        return self.span.first if self.span else 0
 
     def found(self, names: Sequence[str]) -> list[str]:
         """What is read of a table with these columns.

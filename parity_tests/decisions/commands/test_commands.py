@@ -204,7 +204,7 @@ def test_a_disk_that_is_full_is_told_with_the_files_name(
 
     import pyarrow.csv
 
-    monkeypatch.setattr(pyarrow.csv, "CSVWriter", lambda *_: Full())
+    monkeypatch.setattr(pyarrow.csv, "CSVWriter", lambda *_, **__: Full())
     status, said, (line,) = spoken("score", trained["none"].model, table.path, out)
     assert (status, said, line) == (2, "", f"error: {out}: No space left on device")
     assert out.read_text("utf-8") == "kept"

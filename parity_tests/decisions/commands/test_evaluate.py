@@ -53,7 +53,7 @@ def labels_of(table: Table) -> np.ndarray:
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the rows are some."""
-    monkeypatch.setattr(tables, "_ROWS", BLOCK)
+    monkeypatch.setattr(tables, "ROWS", BLOCK)
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ BLOCK = 512
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the rows are some blocks, each of several parts of a CSV."""
-    assert tables._ROWS % scoring._PART == 0
+    assert tables.ROWS % scoring._PART == 0
     monkeypatch.setattr(csv_blocks, "_BYTES", 1 << 16)
-    monkeypatch.setattr(tables, "_ROWS", BLOCK)
+    monkeypatch.setattr(tables, "ROWS", BLOCK)
     monkeypatch.setattr(scoring, "_PART", BLOCK)
 
 

@@ -134,7 +134,7 @@ def test_every_row_of_a_csv_is_read_once_and_in_order(
 ) -> None:
     """However it is written, and wherever one part of it ends and the next begins."""
     monkeypatch.setattr(csv_blocks, "_BYTES", size)
-    monkeypatch.setattr(tables, "_ROWS", block)
+    monkeypatch.setattr(tables, "ROWS", block)
     path = tmp_path / "t.csv"
     path.write_bytes(FORMS[form](TEXT))
     blocks = list(read_blocks(path, COLUMNS, ["Class"], ["Time"], progress=False))
@@ -151,7 +151,7 @@ def test_every_row_of_parquet_is_read_once_and_in_order(
     group: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever its groups of rows are."""
-    monkeypatch.setattr(tables, "_ROWS", 3)
+    monkeypatch.setattr(tables, "ROWS", 3)
     path = tmp_path / "table"
     columns = {"Amount": A - 0.25, "x": ["t"] * 20, "a": A, "b": -(A - 0.5)}
     parquet.write_table(pyarrow.table(columns), path, row_group_size=group)

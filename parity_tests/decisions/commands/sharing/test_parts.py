@@ -1,0 +1,416 @@
+"""Parts: what many processes write is what one writes, each row once; nothing foreign is taken."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from parity_tests.decisions.commands.sharing.small import PART, make_small, together
+from parity_tests.decisions.commands.trained_models import ROWS, Spoken, Table, Trained
+from parity_tests.sides.compiler import each_way
+from torch_impl import save_pipeline, scoring
+from torch_impl.commands import outputs, tables
+from torch_impl.commands.sharing import parts
+from torch_impl.commands.sharing.kept import KeptParts
+from torch_impl.commands.tables import Block
+
+FEWER = ROWS - 13
+"""Rows, which no number of processes divides."""
+PARTS = 19
+"""Of them: 37 blocks of 64 by twos, of which the last has what is left, too."""
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the rows are some parts."""
+    make_small(monkeypatch.setattr)
+
+
+@pytest.fixture(scope="module")
+def numbered(table: Table) -> pd.DataFrame:
+    """The rows, each with its number."""
+    return table.frame[:FEWER].assign(row=np.arange(FEWER))
+
+
+def _csv(frame: pd.DataFrame, path: Path) -> Path:
+    frame.to_csv(path, index=False)
+    return path
+
+
+def _gzip(frame: pd.DataFrame, path: Path) -> Path:
+    path.write_bytes(gzip.compress(frame.to_csv(index=False).encode(), 1))
+    return path
+
+
+def _uneven(frame: pd.DataFrame, path: Path) -> Path:
+    whole = pyarrow.Table.from_pandas(frame)
+    with parquet.ParquetWriter(path, whole.schema) as out:
+        start = 0
+        for rows in (1, 500, 3, 129, 64, len(frame)):
+            out.write_table(whole.slice(start, rows), row_group_size=rows)
+            start += rows
+    return path
+
+
+def _one_group(frame: pd.DataFrame, path: Path) -> Path:
+    parquet.write_table(pyarrow.Table.from_pandas(frame), path)
+    return path
+
+
+FORMS: dict[str, Callable[[pd.DataFrame, Path], Path]] = {
+    "csv": _csv,
+    "quoted labels": lambda f, path: _csv(f.assign(Class=[f"a{n}" for n in f["Class"]]), path),
+    "line breaks in quotes": lambda f, path: _csv(f.assign(note='a\n"b",\r\n\n'), path),
+    "lone quotes": lambda f, path: _csv_of_lone_quotes(f, path),
+    "gzip": _gzip,
+    "uneven row groups": _uneven,
+    "one row group": _one_group,
+}
+
+
+def _csv_of_lone_quotes(frame: pd.DataFrame, path: Path) -> Path:
+    lines = frame.to_csv(index=False).splitlines()
+    path.write_text("\n".join([f"note,{lines[0]}", *(f'5" x,{line}' for line in lines[1:])]))
+    return path
+
+
+def content(path: Path) -> Any:
+    """The bytes of CSV, in gzip those within; the numbers of Parquet and their types."""
+    if path.suffix == ".parquet":
+        return parquet.read_table(path)
+    text = path.read_bytes()
+    return gzip.decompress(text) if path.suffix == ".gz" else text
+
+
+def score(trained: dict[str, Trained], source: Path, out: Path, *more: str) -> list[str]:
+    """The command's words."""
+    model = trained["class-weights"].model
+    return ["score", *map(str, (model, source, out)), "--keep", "row", *more]
+
+
+@each_way
+@pytest.mark.parametrize(
+    ("form", "count"), [*((form, 3) for form in FORMS), ("csv", 2), ("csv", 4)]
+)
+def test_many_write_what_one_writes(
+    form: str, count: int, way: Callable[[], Any], numbered: pd.DataFrame,
+    trained: dict[str, Trained], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Byte for byte, each row once and in order; nothing else is left but the lock."""
+    source = FORMS[form](numbered, tmp_path / "rows")
+    with way():
+        monkeypatch.setattr(scoring, "_MANY", 0)
+        assert together(1, *score(trained, source, tmp_path / "one.csv")) == [0]
+        assert together(count, *score(trained, source, tmp_path / "many.csv")) == [0] * count
+    assert content(tmp_path / "many.csv") == content(tmp_path / "one.csv")
+    came = pd.read_csv(tmp_path / "many.csv")
+    np.testing.assert_array_equal(came["row"], np.arange(FEWER))
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"rows", "one.csv", "many.csv", ".many.csv.lock"}
+
+
+@pytest.mark.parametrize("out", [".csv.gz", ".parquet"])
+def test_other_forms_are_joined_too(
+    out: str, numbered: pd.DataFrame, trained: dict[str, Trained], tmp_path: Path
+) -> None:
+    """The same text, or the same numbers of the same types."""
+    source = _csv(numbered, tmp_path / "rows")
+    one, many = tmp_path / f"one{out}", tmp_path / f"many{out}"
+    assert together(1, *score(trained, source, one)) == [0]
+    assert together(3, *score(trained, source, many)) == [0] * 3
+    assert content(many) == content(one)
+
+
+@pytest.mark.parametrize("form", [_csv, _one_group])
+@pytest.mark.parametrize("rows", [1, 63, 64, 127, 128, 191, 192, 255, 256])
+def test_processes_may_be_more_than_parts(
+    rows: int, form: Callable[[pd.DataFrame, Path], Path], numbered: pd.DataFrame,
+    trained: dict[str, Trained], tmp_path: Path,
+) -> None:  # fmt: skip
+    """Those that are too many have nothing to do; a last part has at least a block."""
+    source = form(numbered[:rows], tmp_path / "rows")
+    assert together(1, *score(trained, source, tmp_path / "one.csv")) == [0]
+    assert together(4, *score(trained, source, tmp_path / "many.csv")) == [0] * 4
+    assert content(tmp_path / "many.csv") == content(tmp_path / "one.csv")
+
+
+def test_one_of_many_tells(
+    numbered: pd.DataFrame, trained: dict[str, Trained], tmp_path: Path, spoken: Spoken,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """The same counts as one process tells, and how they were come by."""
+    source = _csv(numbered, tmp_path / "rows")
+    _, alone, _ = spoken(*score(trained, source, tmp_path / "out.csv", "--json"))
+    together(3, *score(trained, source, tmp_path / "out.csv", "--json"))
+    told, error = capsys.readouterr()
+    more = {"processes": 3, "parts": PARTS, "resumed": 0}
+    assert (json.loads(told), error) == (json.loads(alone) | more, "")
+    assert json.loads(told)["rows"] == FEWER
+
+
+@pytest.mark.parametrize("out", [".csv", ".csv.gz", ".parquet"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_parts_may_stay_a_folder(
+    count: int, out: str, numbered: pd.DataFrame, trained: dict[str, Trained], tmp_path: Path
+) -> None:
+    """Of tables with a header each, whose names sort in order, and of nothing else."""
+    source, folder = _csv(numbered, tmp_path / "rows"), tmp_path / f"out{out}"
+    kept = _stopped(trained, source, folder, "--parts")
+    kept.file(18).with_name(f".00000018{out}.x.part").write_text("half", "utf-8")  # of one killed
+    assert together(count, *score(trained, source, folder, "--parts")) == [0] * count
+    files = sorted(folder.glob("*"))
+    assert [path.name for path in files[:2]] == [f"00000000{out}", f"00000001{out}"]
+    read = pd.read_parquet if out == ".parquet" else pd.read_csv
+    frames = [read(path) for path in files]
+    assert len(frames) == PARTS
+    assert [len(frame) for frame in frames[:-1]] == [PART] * (PARTS - 1)
+    rows = pd.concat(frames)
+    assert list(rows) == ["row", "probability", "decision"]
+    np.testing.assert_array_equal(rows["row"], np.arange(FEWER))
+    assert len(list(folder.iterdir())) == PARTS
+    assert not kept.folder.exists()
+
+
+def stopped_after(done: int, patch: pytest.MonkeyPatch) -> None:
+    """Lets a person press Ctrl-C when so many parts are there."""
+    note = KeptParts.note
+
+    def noted(self: KeptParts, part: Any) -> None:
+        if len(list(self.folder.glob("0*.json"))) >= done:
+            raise KeyboardInterrupt
+        note(self, part)
+
+    patch.setattr(KeptParts, "note", noted)
+
+
+@pytest.mark.parametrize("form", ["csv", "gzip", "uneven row groups"])
+@pytest.mark.parametrize(("before", "after"), [(2, 3), (3, 1), (1, 2)])
+def test_another_number_of_processes_goes_on(
+    before: int, after: int, form: str, numbered: pd.DataFrame, trained: dict[str, Trained],
+    tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """With the parts that are not there; what stood in OUT stands until all are."""
+    source = FORMS[form](numbered, tmp_path / "rows")
+    one, out = tmp_path / "one.csv", tmp_path / "out.csv"
+    assert together(1, *score(trained, source, one)) == [0]
+    out.write_text("kept", "utf-8")
+    command = score(trained, source, out)
+    kept = KeptParts(out)
+    if before == 1:
+        kept.folder.mkdir()  # as if more had begun
+    with pytest.MonkeyPatch.context() as patch:
+        stopped_after(7, patch)
+        assert together(before, *command) == [2] * before
+    error = capsys.readouterr().err.splitlines()
+    assert error[0].endswith("; the same command goes on from there")
+    assert error[0].startswith(("error: stopped", "error: another process"))
+    assert out.read_text("utf-8") == "kept"
+    there = {int(path.stem) for path in kept.folder.glob("0*.json")}
+    assert 7 <= len(there) < 7 + before  # the others may have been at the end of one
+    made: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        note = KeptParts.note
+        patch.setattr(
+            KeptParts, "note", lambda self, part: (made.append(part.number), note(self, part))[1]
+        )
+        assert together(after, *command) == [0] * after
+    assert sorted(made) == sorted({*range(PARTS)} - there)
+    of = f"{len(there)}" if form == "gzip" else f"{len(there)} of {PARTS}"
+    assert capsys.readouterr().err.splitlines() == [f"{kept.folder}: goes on, {of} parts are there"]
+    assert content(out) == content(one)
+    assert not kept.folder.exists()
+
+
+def _stopped(trained: dict[str, Trained], source: Path, out: Path, *more: str) -> KeptParts:
+    with pytest.MonkeyPatch.context() as patch:
+        stopped_after(4, patch)
+        together(2, *score(trained, source, out, *more))
+    return KeptParts(out)
+
+
+OTHERS: dict[str, tuple[str, ...]] = {
+    "model": ("model was ",),
+    "threshold": ("threshold was 0.5, now 0.25",),
+    "table": ("bytes was ", "; changed was "),
+    "base rate": ("log_odds_shift was ",),
+    "columns": ("columns was row, probability, decision, now Time, probability, decision",),
+    "a folder": ("parts that stay was False, now True",),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_parts_of_another_run_are_not_taken(
+    other: str, numbered: pd.DataFrame, trained: dict[str, Trained], tmp_path: Path,
+    spoken: Spoken,
+) -> None:  # fmt: skip
+    """It is told what differs, and they stay as they are."""
+    source, out = _csv(numbered, tmp_path / "rows"), tmp_path / "out.csv"
+    kept = _stopped(trained, source, out)
+    words, model = score(trained, source, out), tmp_path / "model"
+    if other == "model":
+        words[1] = str(trained["none"].model)
+    elif other == "threshold":
+        shutil.copy(trained["class-weights"].model, model)
+        pipeline = trained["class-weights"].pipeline()
+        pipeline.threshold = 0.25
+        save_pipeline(pipeline, model)
+        words[1] = str(model)
+    elif other == "table":
+        _csv(numbered[:-1], source)
+    elif other == "base rate":
+        words += ["--base-rate", "0.3"]
+    elif other == "columns":
+        words[words.index("row")] = "Time"
+    else:
+        words += ["--parts"]
+    before = {p: p.read_bytes() for p in kept.folder.rglob("*") if p.is_file()}
+    status, _, (*_, line) = spoken(*words)
+    told = f"error: {kept.folder}: is of another run (delete it to start anew): "
+    assert (status, line[: len(told)]) == (2, told)
+    for text in OTHERS[other]:
+        assert text in line
+    assert {p: p.read_bytes() for p in kept.folder.rglob("*") if p.is_file()} == before
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("damage", ["cut short", "gone", "no note of the run"])
+def test_a_part_that_is_not_whole_is_made_anew(
+    damage: str, numbered: pd.DataFrame, trained: dict[str, Trained], tmp_path: Path
+) -> None:
+    """And without the note of the run all of them."""
+    source, out = _csv(numbered, tmp_path / "rows"), tmp_path / "out.csv"
+    assert together(1, *score(trained, source, tmp_path / "one.csv")) == [0]
+    kept = _stopped(trained, source, out)
+    (*_, last) = sorted(kept.folder.glob("0*.json"))
+    file = kept.file(int(last.stem))
+    if damage == "cut short":
+        file.write_bytes(file.read_bytes()[:-20])
+    elif damage == "gone":
+        file.unlink()
+    else:
+        (kept.folder / "run.json").unlink()
+        file.write_bytes(b"7" * file.stat().st_size)
+    assert together(2, *score(trained, source, out)) == [0, 0]
+    assert content(out) == content(tmp_path / "one.csv")
+
+
+def test_two_runs_refuse_each_other(
+    numbered: pd.DataFrame, trained: dict[str, Trained], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """The second one at once, in one line, by any of OUT's names."""
+    source, out = _csv(numbered, tmp_path / "rows"), tmp_path / "out.csv"
+    with KeptParts(out).locked():
+        assert together(2, *score(trained, source, tmp_path / "." / "out.csv")) == [2, 2]
+    line = f"error: {out}: another run is writing it; expected one at a time"
+    assert capsys.readouterr().err.splitlines() == [line]
+
+
+@pytest.mark.parametrize("form", ["csv", "line breaks in quotes", "gzip", "uneven row groups"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_bad_value_in_the_last_part_is_told_where_it_is(
+    count: int, form: str, numbered: pd.DataFrame, trained: dict[str, Trained], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Its row and line in the whole file, once; the parts before it are kept, and OUT is."""
+    bad = numbered.assign(Amount=numbered["Amount"].where(numbered["row"] != 2380, -7.0))
+    source, out = FORMS[form](bad, tmp_path / "rows"), tmp_path / "out.csv"
+    out.write_text("kept", "utf-8")
+    KeptParts(out).folder.mkdir()
+    assert together(count, *score(trained, source, out)) == [2] * count
+    place = "row 2381" + ("" if "groups" in form else " (line 2382)")
+    told = f"error: {source}: {place}, column 'Amount': -7; expected more than -0.001"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"{told}, as its logarithm is taken"
+    assert out.read_text("utf-8") == "kept"
+    assert list(KeptParts(out).folder.glob("0*.json"))
+
+
+def test_a_word_in_the_last_part_is_told_where_it_is(
+    numbered: pd.DataFrame, trained: dict[str, Trained], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """It is sought in the text that was read, not in the whole file."""
+    source, out = _csv(numbered, tmp_path / "rows"), tmp_path / "out.csv"
+    lines = source.read_text("utf-8").splitlines()
+    lines[2381] = lines[2381].replace(",", ",x", 1)
+    source.write_text("\n".join(lines), "utf-8")
+    assert together(3, *score(trained, source, out)) == [2] * 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {source}: row 2381 (line 2382), column 'V1': 'x")
+
+
+def _less(block: Block, first: int) -> Block:
+    """Without its first row, if that is the table's."""
+    if first:
+        return block
+    return Block(block.rows[1:], {name: c[1:] for name, c in block.others.items()}, 0)
+
+
+LOST = {
+    "a row is not read": "has 82 rows, of 82 that were read; expected 83",
+    "a row is not written": "has 127 rows, of 128 that were read; expected 128",
+    "a part is not joined": f"has {FEWER - 83:,} rows; expected the parts' {FEWER:,}",
+    "a part is not there": f"{FEWER - PART:,} rows in 18 parts; expected the {FEWER:,} rows",
+}
+
+
+@pytest.mark.parametrize("way", LOST)
+def test_a_row_that_is_lost_is_told(
+    way: str, numbered: pd.DataFrame, trained: dict[str, Trained], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Rows are counted where they are read, in what is written, and in what is joined."""
+    source, out = _csv(numbered, tmp_path / "rows"), tmp_path / "out.csv"
+    if way == "a row is not read":
+        read = tables._block
+        monkeypatch.setattr(tables, "_block", lambda *given: _less(read(*given), given[-1]))
+    elif way == "a row is not written":
+        count = outputs.rows_in
+        monkeypatch.setattr(parts, "rows_in", lambda *given: count(*given) - 1)
+    elif way == "a part is not joined":
+        monkeypatch.setattr(parts, "join", lambda files, *given: outputs.join(files[:-1], *given))
+    else:
+        spans = parts._Cut.spans
+        monkeypatch.setattr(parts._Cut, "spans", lambda cut, there, us: spans(cut, {*there, 3}, us))
+    assert together(1, *score(trained, source, out)) == [0]
+    out.unlink()
+    KeptParts(out).folder.mkdir()
+    assert together(1, *score(trained, source, out)) == [2]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.partition(": ")[2].partition(": ")[2] == LOST[way]
+    assert KeptParts(out).folder.exists()
+
+
+def test_what_differs_from_process_to_process_is_refused(
+    numbered: pd.DataFrame, trained: dict[str, Trained], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """As where each machine has a table of its own."""
+    source, out = _csv(numbered, tmp_path / "rows"), tmp_path / "out.csv"
+    own, facts = iter("ab"), parts._run
+    monkeypatch.setattr(parts, "_run", lambda work: facts(work) | {"model": next(own)})
+    assert together(2, *score(trained, source, out)) == [2, 2]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"error: {source}: differs from machine to machine, or the model does"
+
+
+def test_a_folder_is_made_and_replaces_nothing(
+    numbered: pd.DataFrame, trained: dict[str, Trained], tmp_path: Path, spoken: Spoken
+) -> None:
+    """A folder is no place for a table, nor a table for a folder."""
+    source, out = _csv(numbered, tmp_path / "rows"), tmp_path / "out.csv"
+    out.write_text("kept", "utf-8")
+    told = f"error: {out}: is there; expected a new folder's name"
+    assert spoken(*score(trained, source, out), "--parts") == (2, "", [told])
+    assert out.read_text("utf-8") == "kept"

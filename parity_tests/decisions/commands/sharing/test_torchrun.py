@@ -1,0 +1,118 @@
+"""Processes of torchrun: one output, one who tells, and nothing lost when one is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from parity_tests import ROOT
+from parity_tests.decisions.commands.sharing.small import launched, make_small, together
+from parity_tests.decisions.commands.trained_models import ROWS, Table, Trained
+from torch_impl.commands.sharing.kept import KeptParts
+
+pytestmark = pytest.mark.slow
+
+BOUND = 120
+"""Seconds in which a run of a few thousand rows has ended, however it ends."""
+
+
+@pytest.fixture
+def source(table: Table, tmp_path: Path) -> Path:
+    """The rows, each with its number."""
+    path = tmp_path / "rows.csv"
+    table.frame.assign(row=np.arange(ROWS)).to_csv(path, index=False)
+    return path
+
+
+def words(trained: dict[str, Trained], source: Path, out: Path) -> list[str]:
+    """The command's."""
+    return ["score", *map(str, (trained["none"].model, source, out)), "--keep", "row", "--json"]
+
+
+def begun(count: int, *command: str, **environment: object) -> subprocess.Popen[str]:
+    """Processes of torchrun's, which all have one thread as it sets them."""
+    return subprocess.Popen(
+        launched(count, *command), cwd=ROOT, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | {n: str(v) for n, v in environment.items()},
+    )  # fmt: skip
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, list[str]]:
+    """Status, standard output, and what the command said of an error, without torchrun's words."""
+    try:
+        out, error = process.communicate(timeout=BOUND)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    lines = error.splitlines()
+    return process.returncode, out, [line for line in lines if line.startswith("error: ")]
+
+
+def alone(trained: dict[str, Trained], source: Path, out: Path) -> bytes:
+    """What one process writes."""
+    with pytest.MonkeyPatch.context() as patch:
+        make_small(patch.setattr)
+        assert together(1, *words(trained, source, out)) == [0]
+    return out.read_bytes()
+
+
+def test_two_processes_write_what_one_writes(
+    trained: dict[str, Trained], source: Path, tmp_path: Path
+) -> None:
+    """The same bytes, with no compiler as well; one of them tells."""
+    out = tmp_path / "out.csv"
+    status, told, errors = ended(begun(2, *words(trained, source, out), CXX="/no/such/compiler"))
+    assert (status, errors) == (0, [])
+    facts: dict[str, Any] = json.loads(told)
+    assert (facts["rows"], facts["processes"], facts["resumed"]) == (ROWS, 2, 0)
+    assert out.read_bytes() == alone(trained, source, tmp_path / "one.csv")
+
+
+def test_a_process_that_is_killed_ends_the_run_and_loses_nothing(
+    trained: dict[str, Trained], source: Path, tmp_path: Path
+) -> None:
+    """By SIGKILL, when some parts are there; two processes go on with what three began."""
+    out = tmp_path / "out.csv"
+    command, kept = words(trained, source, out), KeptParts(out)
+    process = begun(3, *command, PIDS=tmp_path, PAUSE=0.5)
+    while len(list(kept.folder.glob("0*.json"))) < 4 and process.poll() is None:
+        time.sleep(0.01)
+    started = time.monotonic()
+    os.kill(int((tmp_path / "1").read_text("utf-8")), signal.SIGKILL)
+    status, told, errors = ended(process)
+    assert time.monotonic() - started < BOUND / 2
+    assert (status != 0, told, len(errors)) == (True, "", 1)
+    assert errors[0].startswith("error: another process of the group is gone")
+    assert errors[0].endswith("; the same command goes on from there")
+    assert not out.exists()
+    there = len(list(kept.folder.glob("0*.json")))
+    assert 4 <= there < 19
+    status, told, errors = ended(begun(2, *command))
+    assert (status, errors, json.loads(told)["resumed"]) == (0, [], there)
+    assert out.read_bytes() == alone(trained, source, tmp_path / "one.csv")
+    np.testing.assert_array_equal(pd.read_csv(out)["row"], np.arange(ROWS))
+    assert not kept.folder.exists()
+
+
+def test_a_bad_value_in_the_last_part_is_told_once(
+    trained: dict[str, Trained], source: Path, tmp_path: Path
+) -> None:
+    """At its line of the whole file, by the process that met it."""
+    lines = source.read_text("utf-8").splitlines()
+    lines[ROWS] = lines[ROWS].replace(",", ",x", 1)
+    source.write_text("\n".join(lines), "utf-8")
+    status, told, errors = ended(begun(2, *words(trained, source, tmp_path / "out.csv")))
+    assert (status != 0, told, len(errors)) == (True, "", 1)
+    place = f"error: {source}: row {ROWS} (line {ROWS + 1}), column 'V1': 'x"
+    assert errors[0].startswith(place)
+    assert not (tmp_path / "out.csv").exists()
