@@ -12,13 +12,14 @@ import pytest
 from data import prepare, synthetic
 from parity_tests import ROOT
 from parity_tests.judge.agreement import StageResult, exact, within
+from parity_tests.report import stages
 from parity_tests.report.evidence import Evidence, confusion, gather
 from parity_tests.report.origin import Origin
 from parity_tests.report.page.strict_html import Strict, faults, loaded
 from parity_tests.report.sick_model import make_one_weight_wrong
 from parity_tests.report.stages import Comparison
 from parity_tests.report.table import row_texts
-from parity_tests.sides.answers import Answers, Echo
+from parity_tests.sides.answers import Answers, Echo, run_here
 
 ORIGIN = Origin("python -m parity_tests", {"rows": "3,000", "positives": "150"}, {}, {})
 HOSTILE = "<script>alert('1')</script>&\"'.csv"
@@ -40,7 +41,9 @@ def comparison() -> Comparison:
 
 @pytest.fixture(scope="module")
 def results(comparison: Comparison) -> list[StageResult]:
-    return [result for step in comparison.steps() for result in step.run()]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stages, "run_exported", run_here)
+        return [result for step in comparison.steps() for result in step.run()]
 
 
 @pytest.fixture(scope="module")
