@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from parity_tests.bench import epochs
 from parity_tests.bench.contestants import ours, plain_network, pytorch_loop, scikit_learn
 from parity_tests.bench.material import BATCH_SIZE, Material
 from parity_tests.bench.processes import Processes
@@ -66,6 +67,16 @@ def test_each_epoch_of_a_plain_loop_is_timed(material: Material) -> None:
     bias = float(np.load(material.features)["output_bias"])
     own = load_pipeline(material.pipeline).classifier
     assert plain_network.network(bias)[-1].bias.item() == own.output.bias.item()
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["bare", "tutorial's"])
+def test_an_epoch_of_keras_is_timed(
+    full: bool, material: Material, lent: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its own process."""
+    monkeypatch.setattr(keras_process, "KerasProcess", lent)
+    with Processes({}) as processes:
+        assert epochs._keras("keras-tensorflow", material, processes, 2, full)()() > 0
 
 
 def test_the_process_of_keras_never_holds_torch(

@@ -15,11 +15,11 @@ import pytest
 import torch
 
 import parity_tests.__main__ as command
-from parity_tests.program.answers import Answers
 from parity_tests.reference import keras_process
 from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.reference.markers import NEIGHBOURS
 from parity_tests.sides import own_model
+from parity_tests.sides.answers import Answers
 from torch_impl import losses
 from torch_impl.keras.layers import kinds
 from torch_impl.keras.layers.normalization import KerasBatchNormalization

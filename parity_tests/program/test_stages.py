@@ -1,14 +1,19 @@
 """Each stage of the report can say no, asked of a Keras that answers as PyTorch does.
 
 What agrees is then known, whatever either of them computes: each number of Keras's answers is
-PyTorch's own, and one made wrong is one that differs. `test_stage_twins.py` asks live Keras.
+PyTorch's own, and one made wrong is one that differs. For every stage, one number of the one answer
+that the stage compares is made wrong, at the first place, in the middle and at the last, on each
+split. What live Keras's own runs allow is small enough to see that: `test_recorded.py`.
 """
 
 from __future__ import annotations
 
 import copy
+import json
+import sys
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,86 +22,155 @@ import torch
 
 import parity_tests.__main__ as command
 from data import Prepared, prepare, synthetic
+from parity_tests import ROOT
 from parity_tests.judge.probes import exact_probe
 from parity_tests.judge.sigmoid import SIGMOID_ULP
-from parity_tests.program.answers import Answers
-from parity_tests.program.test_stage_twins import (
-    EPOCHS,
-    FIT,
-    STAGES,
-    Lent,
-    Liar,
-    check_sizes,
-    check_twins,
-    results,
-    twin,
-)
 from parity_tests.reference import keras_process
+from parity_tests.reference.selection import needed_packages
 from parity_tests.report import stages
+from parity_tests.report.sick_model import make_one_weight_wrong
 from parity_tests.report.stages import WEIGHT_SETS, Comparison
-from parity_tests.sides import torch_side
+from parity_tests.sides.answers import Answers, Echo, run_here, spoil
 from parity_tests.sides.exported import RUNTIMES
-from parity_tests.sides.training_pair import torch_fits, torch_steps
-from torch_impl import FraudClassifier, KerasDropout, to_keras_weights
-from torch_impl.keras.random import layer_seeds, shuffle_permutation
+from torch_impl import to_keras_weights
+from torch_impl.keras.random import layer_seeds
 
 SEED, ROWS, POSITIVES = 2, 120, 24
-STEPPED = ("tp", "fp", "tn", "fn", "accuracy", "precision", "recall", "auc", "prc")
+EPOCHS = 2
+UNITS, WEIGHTS, KEYS = 16, 29 * 16 + 16 + 16 + 1, 2 * (1 + 11)
+FIT = f"fit, {EPOCHS} epochs"
 
 
-class Echo:
-    """In place of a Keras process."""
+class Answer(NamedTuple):
+    """Where in Keras's answers the numbers of a stage stand."""
 
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+    step: str
+    """The `Step` that asks for it."""
+    function: str
+    """Of `keras_ref`."""
+    path: tuple[Any, ...] = ()
+    """Keys on the way to an array, or to arrays by name."""
+    wrong: float = 2.0**-10
+    """By how much a number is made wrong, in parts of the largest in its array."""
+    elements: int = 0
+    """How many numbers the stage has to compare; of each row, where it has `rows`; -1 for one of
+    each test row, -2 for one of each training row."""
+    rows: bool = False
+    """Whether it compares the rows of all three splits."""
+
+
+_ROW_STAGES = {
+    "hidden pre-activations": UNITS,
+    "hidden activations": UNITS,
+    "logits": 1,
+    "probabilities": 1,
+}
+_DOUBLE = 1e-12  # as a weight in float64 that is off
+
+STAGES: dict[str, Answer] = {
+    "scaled features": Answer("scaled features", "", elements=29, rows=True),
+    **{
+        f"exact probes: {stage}": Answer(
+            "exact probes",
+            "forward.forward_stages",
+            (stage,),
+            elements=2 * 512 * _ROW_STAGES[stage],
+        )
+        for stage in ("hidden pre-activations", "logits")
+    },
+    **{
+        f"{name}: {stage}": answer
+        for name in WEIGHT_SETS
+        for stage, answer in {
+            "weights copied": Answer(name, "model.copy_through", elements=WEIGHTS),
+            **{
+                stage: Answer(name, "forward.forward_stages", (stage,), elements=width, rows=True)
+                for stage, width in _ROW_STAGES.items()
+            },
+        }.items()
+    },
+    **{
+        f"raw rows to {stage}": Answer(
+            "raw rows to probabilities", "forward.forward_stages", (stage,), elements=-1
+        )
+        for stage in ("logits", "probabilities")
+    },
+    **{
+        f"{runtime}: {stage}": answer
+        for runtime in RUNTIMES
+        for stage, answer in {
+            "exact probes": Answer(
+                f"{runtime}: exact probes",
+                "forward.forward_stages",
+                ("logits",),
+                elements=2 * 512,
+            ),
+            "raw rows to probabilities": Answer(
+                f"{runtime}: raw rows to probabilities",
+                "forward.forward_stages",
+                ("probabilities",),
+                elements=-1,
+            ),
+        }.items()
+    },
+    "random numbers: dropout masks": Answer(
+        "random numbers", "random.dropout", (0,), elements=3 * 2048 * UNITS
+    ),
+    "random numbers: order of rows": Answer(
+        "random numbers", "random.fit_orders", (0,), elements=-2
+    ),
+    **{
+        f"one step{group}: {part}": Answer(
+            "one training step",
+            "training.one_step_in_both",
+            (dtype, part),
+            wrong,
+            elements=WEIGHTS,
+        )
+        for group, dtype, wrong in (("", "float32", 2.0**-10), (", float64", "float64", 1e-10))
+        for part in ("gradient", "momentum", "velocity", "weight")
+    },
+    f"{FIT}: initial weights": Answer(
+        f"{EPOCHS} epochs of fit", "training.fits", ("float32", "initial"), elements=2 * WEIGHTS
+    ),
+    **{
+        f"{FIT}{group}: {stage}": Answer(
+            f"{EPOCHS} epochs of fit",
+            "training.fits",
+            (dtype, part),
+            wrong,
+            elements=KEYS * EPOCHS if part == "history" else WEIGHTS,
+        )
+        for group, dtype, wrong in (("", "float32", 2.0**-7), (", float64", "float64", _DOUBLE))
+        for stage, part in (
+            ("weights", "final"),
+            ("momentum", "momentum"),
+            ("√velocity", "velocity"),
+            ("history", "history"),
+        )
+    },
+}
+
+
+class Liar:
+    """Answers as the reference does, but for one number."""
+
+    def __init__(self, truth: Answers) -> None:
+        self.truth = truth
+        self.lie: tuple[Answer, int] | None = None
+        self.told = 0
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        self.asked.append((name, args, kwargs))
-        return getattr(self, name.partition(".")[2])(*args, **kwargs)
-
-    def start(self) -> dict[str, str]:
-        return {"keras": "an echo"}
-
-    def wait(self, answer: Any) -> Any:
+        answer = self.truth.call(name, *args, **kwargs)
+        if self.lie is None or name != self.lie[0].function:
+            return answer
+        answer = copy.deepcopy(answer)
+        part = answer
+        for key in self.lie[0].path:
+            part = part[key]
+        self.told += 1
+        spoil(part, self.lie[1], self.lie[0].wrong)
         return answer
-
-    def initial_weights(
-        self, width: int, output_bias: float | None = None, seed: int | None = None
-    ) -> dict[str, np.ndarray]:
-        return to_keras_weights(FraudClassifier(width, output_bias=output_bias, seed=seed))
-
-    def copy_through(self, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return copy.deepcopy(weights)
-
-    def forward_stages(
-        self, weights: dict[str, np.ndarray], features: np.ndarray
-    ) -> dict[str, np.ndarray]:
-        return torch_side.forward_stages(torch_side.classifier(weights), features)
-
-    def fresh_model(self, seed: int) -> dict[str, int]:
-        return {"dropout/seed": layer_seeds(seed, 3)[1]}
-
-    def dropout(
-        self, seed: int, rate: float, shape: tuple[int, int], first_call: int, calls: int
-    ) -> tuple[np.ndarray, int]:
-        layer = KerasDropout(rate, seed)
-        layer.calls = first_call
-        return torch.stack([layer(torch.ones(shape)) for _ in range(calls)]).numpy(), calls
-
-    def fit_orders(self, seed: int, rows: int, epochs: int, batch_size: int) -> np.ndarray:
-        return np.stack([shuffle_permutation(seed, rows).numpy()] * epochs)
-
-    def one_step_in_both(self, *data: Any, seed: int) -> dict[str, Any]:
-        kept, _ = self.dropout(layer_seeds(seed, 3)[1], 0.5, (len(data[1]), 16), 0, 1)
-        return {**torch_steps(*data, seed=seed), "kept": kept[0] != 0}
-
-    def fits(self, *data: Any, sigmoid_ulp: float, **options: Any) -> dict[str, Any]:
-        runs: Any = torch_fits(*data, **options)
-        for run in runs.values():
-            run["batch"] = min(options["batch_size"], len(options["labels"]))
-        history = runs["float32"]["history"]
-        jumps = {name: [0.0] * EPOCHS for name in history if name.removeprefix("val_") in STEPPED}
-        return {**runs, "edges": {**copy.deepcopy(runs["float32"]), "spread": jumps}}
 
 
 @pytest.fixture(scope="module")
@@ -112,16 +186,67 @@ def prepared(frame: pd.DataFrame) -> Prepared:
 @pytest.fixture(scope="module")
 def truth(prepared: Prepared) -> Comparison:
     comparison = Comparison(prepared, Answers(Echo()), seed=SEED, epochs=EPOCHS)
-    assert comparison.torch_runs
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stages, "run_exported", run_here)
+        results(comparison)  # what every twin asks is answered
     return comparison
+
+
+def results(comparison: Comparison, step: str | None = None) -> dict[str, Any]:
+    return {
+        result.stage: result
+        for one in comparison.steps()
+        if step in (None, one.name)
+        for result in one.run()
+    }
+
+
+def twin(truth: Comparison, lie: tuple[Answer, int]) -> tuple[Comparison, Liar]:
+    liar, rows = Liar(truth.keras), truth.prepared
+    if lie[0].function:
+        comparison = Comparison(rows, liar, truth.seed, EPOCHS)
+        comparison.torch_runs = truth.torch_runs
+        for name in ("keras_runs", "weights", "exported"):  # of every other step
+            if lie[0].function != "training.fits":
+                setattr(comparison, name, getattr(truth, name))
+    else:  # the features themselves are the reference's answer
+        rows = copy.deepcopy(rows)
+        at = lie[1]
+        for split in (rows.train, rows.validation, rows.test):
+            if 0 <= at < split.features.size:
+                split.features.reshape(-1)[at] += np.float32(lie[0].wrong)
+            at -= split.features.size
+        comparison = Comparison(rows, truth.keras, truth.seed, EPOCHS)
+    liar.lie = lie
+    return comparison, liar
+
+
+def places(answer: Answer, count: int, truth: Comparison) -> Iterator[int]:
+    """First, middle and last of all numbers, on each split where rows are compared."""
+    if answer.rows:
+        start = 0
+        for split in truth.splits.values():
+            size = len(split.features) * answer.elements
+            yield from (start, start + size // 2, start + size - 1)
+            start += size
+    else:
+        yield from (0, count // 2, count - 1)
 
 
 def test_every_number_of_every_stage_is_compared(truth: Comparison) -> None:
     """No stage is missing, none is left over; and what answers alike agrees."""
-    check_sizes(truth)
-    for stage, result in results(truth).items():
+    found = results(truth)
+    for stage, result in found.items():
         assert result.agree, stage
         assert result.kind == kind_of(stage), stage
+    rows = {name: len(split.features) for name, split in truth.splits.items()}
+    sizes = {-1: rows["test"], -2: rows["train"]}
+    assert {stage: result.elements for stage, result in found.items()} == {
+        stage: answer.elements * sum(rows.values())
+        if answer.rows
+        else sizes.get(answer.elements, answer.elements)
+        for stage, answer in STAGES.items()
+    }
 
 
 def kind_of(stage: str) -> str:
@@ -157,7 +282,22 @@ def test_the_part_that_breaks_is_named_where_there_are_several(truth: Comparison
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_wrong_number_makes_its_stage_differ(stage: str, truth: Comparison) -> None:
     """At the first place, in the middle and at the last, on each split; and no other stage."""
-    check_twins(stage, truth)
+    answer = STAGES[stage]
+    splits = truth.prepared
+    count = {-1: len(splits.test.labels), -2: len(splits.train.labels)}.get(
+        answer.elements, answer.elements
+    )
+    if stage.endswith("initial weights"):
+        count = WEIGHTS  # each is compared with both of PyTorch's runs
+    if "exact probes" in stage:
+        count //= 2  # likewise with what integers say
+    for at in places(answer, count, truth):
+        comparison, liar = twin(truth, (answer, at))
+        found = results(comparison, answer.step)
+        broken = {name for name, result in found.items() if not result.agree}
+        assert broken == {stage}, f"element {at}: {broken}"
+        assert found[stage].detail
+        assert liar.told == (1 if answer.function else 0)
 
 
 def test_the_steps_are_named_and_in_order(truth: Comparison) -> None:
@@ -267,6 +407,22 @@ def test_a_page_asks_for_the_weights_on_the_way(prepared: Prepared) -> None:
     assert Comparison(rows, Answers(Echo()), trace=True).traced_steps == (1, 2, 3, 4)
 
 
+class Lent:
+    """A liar where a process is expected."""
+
+    def __init__(self, liar: Liar) -> None:
+        self.call, self._process = liar.call, liar.truth
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._process, name)
+
+    def __enter__(self) -> Lent:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
 @pytest.fixture
 def liar(truth: Comparison, frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> Iterator[Liar]:
     """Answers the command."""
@@ -296,3 +452,29 @@ def test_the_command_differs_where_a_stage_does(
     assert said.count("DIFFER") == broken
     verdict = f"differ in {broken} of" if broken else "agree in all"
     assert f"{verdict} {len(STAGES)} stages" in said
+
+
+def test_a_fault_makes_the_report_differ_and_without_a_page_matplotlib_is_not_needed(
+    liar: Liar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """The twin of PyTorch's side: one weight off by 1e-4 of itself, and the stages named.
+
+    Where any import of matplotlib fails.
+    """
+    make_one_weight_wrong(monkeypatch)
+    for path in (ROOT / "parity_tests").rglob("*.py"):
+        if "matplotlib" in needed_packages(path):  # an import of it has to run it again
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    found = tmp_path / "r.json"
+    assert command.main(["--seed", str(SEED), "--json", str(found)]) == 1
+    report = json.loads(found.read_text())
+    assert report["verdict"] == "differ"
+    broken = {stage["stage"] for stage in report["stages"] if not stage["agree"]}
+    assert "exact probes: hidden pre-activations" in broken
+    assert "random weights: hidden pre-activations" in broken
+    assert "scaled features" not in broken
+    printed = capsys.readouterr().out
+    assert "DIFFER" in printed
+    assert " ± " in printed

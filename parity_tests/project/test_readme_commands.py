@@ -25,6 +25,7 @@ from parity_tests.project.readme import PAGES, commands, symbols
 from parity_tests.reference import keras_process
 from parity_tests.reference.markers import NEIGHBOURS, WHOLE_REPORT
 from parity_tests.reference.selection import needed_packages
+from parity_tests.report.own_stages import OwnComparison
 from parity_tests.report.stages import Comparison
 from torch_impl.keras_files.reading import read_keras
 
@@ -41,7 +42,7 @@ class Run(NamedTuple):
     after: str = ""
     """A command that must have been run before it."""
     steps: int | None = None
-    """Of the report, the first so many; `test_report.py` runs all of them."""
+    """Of a report, the first so many; `test_report.py` and `test_own_model.py` run all of them."""
 
 
 _AGREE = "The frameworks agree in all "
@@ -53,13 +54,9 @@ HERE = {
     "python -m parity_tests --download --epochs 10": Run(
         "/creditcard.csv: 3,000 rows, 150 positives", steps=2
     ),
-    "python -m parity_tests --model my.keras --csv my.csv --label fraud": Run(_AGREE),
+    "python -m parity_tests --model my.keras --csv my.csv --label fraud": Run(_AGREE, steps=2),
     "python -m parity_tests.record --model my.keras answers.safetensors": Run(
         "rows in answers.safetensors", leaves=("answers.safetensors",)
-    ),
-    "python -m parity_tests.bench": Run(
-        "keras-tensorflow",
-        "--only epochs order --against keras-tensorflow --rounds 1 --epochs 2 --rows 3000",
     ),
     "python -m parity_tests.fuzz --cases 20000": Run("200 mutations, seed 1", "--cases 200"),
     "python -m parity_tests.judge.sigmoid": Run("Keras: ", "--every 4099"),
@@ -84,6 +81,8 @@ HERE = {
 ELSEWHERE = {
     "python -m parity_tests --csv creditcard.csv --json report.json --html report.html":
         "program/test_report.py::test_report_on_a_csv_agrees_in_table_json_and_page",
+    "python -m parity_tests.bench":
+        "bench/test_bench.py::test_what_is_measured_is_printed_and_written",
     "python -m parity_tests.traps":
         "traps/test_traps.py::test_every_figure_of_the_reference_comes_out",
     "pip install .":
@@ -158,7 +157,9 @@ def installed_by(extra: str) -> set[str]:
 _NEVER = {"triton", "jax", "pytest"}
 
 
-@pytest.mark.parametrize("command", [*HERE, "python -m parity_tests.traps"])
+@pytest.mark.parametrize(
+    "command", [*HERE, "python -m parity_tests.bench", "python -m parity_tests.traps"]
+)
 def test_a_command_needs_what_the_command_before_it_installed(command: str) -> None:
     """The README's first one makes the environment; the tests' comes with theirs."""
     name = command.split()[2]
@@ -169,12 +170,20 @@ def test_a_command_needs_what_the_command_before_it_installed(command: str) -> N
     assert "mypy" in installed_by("test") - installed_by("keras")
 
 
+few = partial(data.synthetic, rows=3000, positives=150)
+
+
+@pytest.fixture(scope="module")
+def table() -> str:
+    """A small creditcard.csv."""
+    return few().to_csv(index=False)
+
+
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that the README speaks of, and a cache that has the download."""
-    few = partial(data.synthetic, rows=3000, positives=150)
     for name in ("creditcard.csv", "tutorial.csv", "held_out.csv"):
-        few().to_csv(tmp_path / name, index=False)
+        (tmp_path / name).write_text(table, "utf-8")
     examples = ROOT / "parity_tests" / "files" / "keras_files"
     shutil.copy(examples / "keras_2.15.0" / "classic.h5", tmp_path / "old_model.h5")
     own = shutil.copy(examples / "keras_3.15.1" / "functional.keras", tmp_path / "my.keras")
@@ -215,8 +224,11 @@ def test_command_of_the_readme_runs(
     """As it stands, but for options that make it small; exit status 0, and its files are there."""
     run = HERE[command]
     monkeypatch.setattr(keras_process, "KerasProcess", lent)
-    whole = Comparison.steps
-    monkeypatch.setattr(Comparison, "steps", lambda self: islice(whole(self), run.steps))
+    for report in (Comparison, OwnComparison):
+        whole = report.steps
+        monkeypatch.setattr(
+            report, "steps", lambda self, whole=whole: islice(whole(self), run.steps)
+        )
     for line in filter(None, (run.after, f"{command} {run.options}")):
         python, dash_m, name, *arguments = shlex.split(line)
         assert (python, dash_m) == ("python", "-m")

@@ -137,10 +137,10 @@ def test_rows_of_a_mask_are_computed_alone(
 
 
 @pytest.mark.parametrize(
-    ("rows", "seed"), [*((1000, seed) for seed in GLOBAL_SEEDS), (1, 42), (2, 42), (3, 42)]
+    ("rows", "seed"), [(1000, 1), (1000, 2**31 - 3), (1000, 2**31), (1000, 2**32 - 1), (3, 42)]
 )
 def test_rows_come_in_the_order_that_fit_takes(rows: int, seed: int, keras: KerasProcess) -> None:
-    """The same order in every epoch."""
+    """The same order in every epoch; of the other seeds it is among the recorded cases."""
     theirs = keras.call("random.fit_orders", seed, rows, epochs=3, batch_size=256)
     ours = shuffle_permutation(seed, rows)
     assert ours.dtype == torch.int64

@@ -7,6 +7,7 @@ run within Keras's own rounding.
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,6 +24,7 @@ from parity_tests.judge.agreement import StageResult
 from parity_tests.record.recorded import CASES, GROUPS, stale
 from parity_tests.reference.recording_file import FOLDER, RecordingError, Recordings, read
 from parity_tests.reference.selection import device_fault
+from parity_tests.sides.answers import spoil
 from parity_tests.sides.training_pair import torch_compiled_steps
 
 RUNS, STEPS, STOPS = (
@@ -83,6 +86,25 @@ def test_torch_trains_as_keras_trained(
 ) -> None:
     """Initial weights to the bit; weights, moments and history within Keras's own rounding."""
     assert_agree(proved(name, recordings, device, compiled=path == "compiled"))
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_wrong_number_of_a_run_makes_its_stage_differ(name: str, recordings: Recordings) -> None:
+    """Of 2**-7 of the largest in float32, of 1e-12 in float64, and no other stage.
+
+    What is allowed follows from Keras's own runs: in none of them is it more than that.
+    """
+    case, call = CASES[name], recordings.calls[name]
+    right = case.ours(**call.inputs, device="cpu")
+    for dtype, wrong in (("float32", 2.0**-7), ("float64", 1e-12)):
+        for part in ("final", "momentum", "velocity", "history"):
+            count = sum(map(np.size, right[dtype][part].values()))
+            for at in (0, count // 2, count - 1):
+                ours = copy.deepcopy(right)
+                spoil(ours[dtype][part], at, wrong)
+                broken = [row.stage for row in case.verdict(call, ours) if not row.agree]
+                assert len(broken) == 1, (dtype, part, at, broken)
+                assert part.replace("final", "weights") in broken[0].replace("√", ""), broken
 
 
 def test_a_run_that_is_there_to_stop_early_did(recordings: Recordings) -> None:

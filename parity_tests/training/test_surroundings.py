@@ -49,7 +49,7 @@ print(*[w.message for w in caught], sep="\\n")
 
 @pytest.mark.slow
 def test_the_short_last_batch_compiles_nothing_again(tmp_path: Path) -> None:
-    """One library for all batch sizes; a second process finds it ready."""
+    """One library for all batch sizes, and no warning; `test_builds.py` says who finds it ready."""
     program = """
 import torch
 from torch_impl import FraudClassifier, fit
@@ -57,15 +57,11 @@ for batch_size in (64, 299, 300, 1000, 1):
     model = FraudClassifier(6, 8, seed=1)
     fit(model, torch.ones(300, 6), torch.ones(300), batch_size=batch_size, progress=False)
 """
-    stamps = []
-    for _ in range(2):
-        subprocess.run(
-            [sys.executable, "-W", "error", "-c", program], cwd=ROOT, check=True,
-            env={"XDG_CACHE_HOME": str(tmp_path), "PATH": "/usr/local/bin:/usr/bin:/bin"},
-        )  # fmt: skip
-        (library,) = (tmp_path / "torch_impl").iterdir()
-        stamps.append((library.name, library.stat().st_mtime_ns))
-    assert stamps[0] == stamps[1]
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], cwd=ROOT, check=True,
+        env={"XDG_CACHE_HOME": str(tmp_path), "PATH": "/usr/local/bin:/usr/bin:/bin"},
+    )  # fmt: skip
+    (_,) = (tmp_path / "torch_impl").iterdir()
 
 
 @pytest.mark.slow

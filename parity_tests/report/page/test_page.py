@@ -12,16 +12,14 @@ import pytest
 from data import prepare, synthetic
 from parity_tests import ROOT
 from parity_tests.judge.agreement import StageResult, exact, within
-from parity_tests.reference.keras_process import KerasProcess
-from parity_tests.reference.markers import RANDOM_STREAM
+from parity_tests.report import stages
 from parity_tests.report.evidence import Evidence, confusion, gather
 from parity_tests.report.origin import Origin
 from parity_tests.report.page.strict_html import Strict, faults, loaded
 from parity_tests.report.sick_model import make_one_weight_wrong
 from parity_tests.report.stages import Comparison
 from parity_tests.report.table import row_texts
-
-pytestmark = RANDOM_STREAM
+from parity_tests.sides.answers import Answers, Echo, run_here
 
 ORIGIN = Origin("python -m parity_tests", {"rows": "3,000", "positives": "150"}, {}, {})
 HOSTILE = "<script>alert('1')</script>&\"'.csv"
@@ -35,18 +33,17 @@ def page(*of: Any) -> str:
 
 
 @pytest.fixture(scope="module")
-def comparison(keras: KerasProcess) -> Comparison:
-    """With PyTorch's runs as Keras's too, which cost Keras more than all else here."""
-    comparison = Comparison(prepare(synthetic(rows=3000, positives=150)), keras, trace=True)
-    runs: Any = {dtype: {**run, "batch": 1} for dtype, run in comparison.torch_runs.items()}
-    still = dict.fromkeys(runs["float32"]["history"], [0.0] * comparison.epochs)
-    comparison.keras_runs = {**runs, "edges": {**runs["float32"], "spread": still}}
-    return comparison
+def comparison() -> Comparison:
+    """With what PyTorch computes as Keras's too: what a page shows of it is what is asked here."""
+    rows = prepare(synthetic(rows=3000, positives=150))
+    return Comparison(rows, Answers(Echo()), trace=True)
 
 
 @pytest.fixture(scope="module")
 def results(comparison: Comparison) -> list[StageResult]:
-    return [result for step in comparison.steps() for result in step.run()]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stages, "run_exported", run_here)
+        return [result for step in comparison.steps() for result in step.run()]
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +75,7 @@ def either(request: pytest.FixtureRequest, agreeing: str, differing: str) -> str
     return agreeing if request.param == "agreeing" else differing
 
 
+@pytest.mark.slow
 def test_page_is_well_formed(either: str) -> None:
     """Every tag is closed in order, no id stands twice, and what is referred to is there."""
     assert faults(either) == []
@@ -95,6 +93,7 @@ def test_strict_reader_sees_what_is_wrong() -> None:
     assert faults("<p>x</p>") != []
 
 
+@pytest.mark.slow
 def test_page_loads_nothing(either: str) -> None:
     """No script, no address, no import: a page from a mail attachment shows all that it has."""
     assert loaded(either) == []
@@ -115,6 +114,7 @@ def test_what_a_page_would_load_is_seen(smuggled: str) -> None:
     assert loaded("<p>x</p>") != []
 
 
+@pytest.mark.slow
 def test_page_has_the_verdict_first_and_every_stage_with_the_terminals_numbers(
     results: list[StageResult], agreeing: str
 ) -> None:
@@ -131,6 +131,7 @@ def test_page_has_the_verdict_first_and_every_stage_with_the_terminals_numbers(
         assert cells[at + 1 + len(shown)] == "✓ agree"
 
 
+@pytest.mark.slow
 def test_page_draws_every_plot(results: list[StageResult], agreeing: str) -> None:
     """A histogram for each stage, allowances, curves, growth, ROC, PR and calibration."""
     drawings = agreeing.split("<svg")[1:]
@@ -144,6 +145,7 @@ def test_page_draws_every_plot(results: list[StageResult], agreeing: str) -> Non
     assert sum("max " in text or text == "all bits equal" for text in texts) == len(results)
 
 
+@pytest.mark.slow
 def test_failing_page_says_first_which_stage_broke_where_and_by_how_much(
     broken_results: list[StageResult], differing: str
 ) -> None:
@@ -165,6 +167,7 @@ def test_failing_page_says_first_which_stage_broke_where_and_by_how_much(
     assert "<title>DIFFER" in differing
 
 
+@pytest.mark.slow
 def test_failing_page_says_which_framework_left_its_bound(evidence: Evidence) -> None:
     """Where each has a bound of its own, the reader sees who is wrong."""
     ours, theirs = np.float32([1, 2.5]), np.float32([1, 2])
@@ -177,6 +180,7 @@ def test_failing_page_says_which_framework_left_its_bound(evidence: Evidence) ->
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "result",
     [
@@ -195,6 +199,7 @@ def test_page_is_written_whatever_breaks(result: StageResult, evidence: Evidence
     assert "differ in 1 of 1 stages" in text
 
 
+@pytest.mark.slow
 def test_names_are_text_and_never_markup(
     results: list[StageResult], broken_results: list[StageResult], evidence: Evidence
 ) -> None:
@@ -210,6 +215,7 @@ def test_names_are_text_and_never_markup(
     assert any(HOSTILE in words for words in read.text("text"))
 
 
+@pytest.mark.slow
 def test_plots_show_the_runs_that_were_compared(comparison: Comparison, evidence: Evidence) -> None:
     """No second training: the histories are those of the stages, the last step their weights."""
     ours, theirs = comparison.torch_runs, comparison.keras_runs
