@@ -13,6 +13,7 @@ from torch import Tensor
 
 from torch_impl.base.arguments import whole
 from torch_impl.base.modes import inference
+from torch_impl.base.processes import processes
 from torch_impl.base.replacing import replace_file
 from torch_impl.commands.measuring import CORRECTED, Measuring, metric_table
 from torch_impl.commands.options import add_parser, add_shown, logged
@@ -37,7 +38,8 @@ features scaled on the training rows, the output bias at the prior log-odds, the
 tutorial's class weights or oversampling if wanted, and early stopping on the
 validation rows' area under precision and recall, whose best weights are kept.
 A run that was stopped or killed goes on where it was when the same command is
-given again: MODEL.checkpoint stands beside MODEL until it is done.
+given again: MODEL.checkpoint stands beside MODEL until it is done. Started by
+torchrun, several processes share out each batch; the model has the same bits.
 
 With class weights or oversampling the probabilities are corrected for the share
 of frauds in the training rows, by a shift of the log-odds that MODEL holds."""
@@ -118,6 +120,8 @@ def run(options: argparse.Namespace) -> None:
         )  # fmt: skip
     except KeyboardInterrupt:
         raise KeyboardInterrupt("stopped; the same command goes on from there") from None
+    if not processes().first:
+        return
     pipeline = FraudPipeline(
         rows.transform, start.model, trained_on=start.trained_on
     ).set_base_rate()
@@ -142,7 +146,7 @@ class _Resumed(Callback):
         """Counts the epochs that were there already."""
         if self.after is None:
             self.after = epoch
-            if epoch:
+            if epoch and processes().first:
                 from tqdm import tqdm
 
                 tqdm.write(f"{self.checkpoint}: goes on after epoch {epoch}", file=sys.stderr)

@@ -345,9 +345,8 @@ def _telling(store: Checkpoint, history: History) -> Iterator[None]:
     try:
         yield
     except ProcessLostError as lost:
-        raise ProcessLostError(
-            f"{lost}; {store.path}: {len(history.epoch)} epochs are kept"
-        ) from lost
+        kept = f"{store.path} holds the first {len(history.epoch)} epochs"
+        raise ProcessLostError(f"{lost}; {kept}") from lost
 
 
 # Below so many parameters an operation is too short to be shared out.
