@@ -77,7 +77,7 @@ def write_parts(work: Work, progress: bool = True) -> Written:
     if any(other != run for other in us.of_all(run)):
         raise PartsError(f"{work.table}: differs from machine to machine, or the model does")
     with kept.locked() if us.first else nullcontext():
-        resumed = us.from_first(kept.found(run) if us.first else [])
+        resumed = us.from_first(lambda: kept.found(run))
         cut = _Cut.of(work.table, us)
         parts = {part.number: part for part in resumed}
         if parts and us.first:

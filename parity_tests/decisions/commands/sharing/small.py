@@ -50,8 +50,8 @@ class _Thread(Processes):
         self._wait()
         return things
 
-    def from_first(self, thing: Any) -> Any:
-        return self.of_all(thing)[0]
+    def from_first(self, work: Any) -> Any:
+        return self.of_all(work() if self.rank == 0 else None)[0]
 
     def _wait(self) -> None:
         try:
