@@ -34,7 +34,7 @@ def joined() -> Iterator[Callable[[], bool]]:
     if not distributed.is_torchelastic_launched():
         yield lambda: True
         return
-    # torchrun's own store outlives every worker. What it answers to this is in its documentation.
+    # torchrun's own store, which outlives every worker: a failure can be told in it.
     store, rank, count = next(distributed.rendezvous("env://"))
     distributed.init_process_group(
         "gloo", store=store, rank=rank, world_size=count, timeout=_PATIENCE

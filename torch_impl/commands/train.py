@@ -39,7 +39,8 @@ tutorial's class weights or oversampling if wanted, and early stopping on the
 validation rows' area under precision and recall, whose best weights are kept.
 A run that was stopped or killed goes on where it was when the same command is
 given again: MODEL.checkpoint stands beside MODEL until it is done. Started by
-torchrun, several processes share out each batch; the model has the same bits.
+torchrun, several processes share out each batch; where a compiler is, the model
+has the same bits.
 
 With class weights or oversampling the probabilities are corrected for the share
 of frauds in the training rows, by a shift of the log-odds that MODEL holds."""

@@ -88,7 +88,8 @@ class Eager:
             sums += self._of_tiles(batch, totals) if self._tiled else self._of_rows(batch, totals)
             penalty = self.objective.penalty()
             if penalty is not None:
-                penalty.backward()  # type: ignore[no-untyped-call]
+                if penalty.requires_grad:  # not of weights that are frozen
+                    penalty.backward()  # type: ignore[no-untyped-call]
                 if self._tiled or batches.group.first:
                     sums[0] += penalty.detach().double() * share.of_rows
             self.optimizer.step()

@@ -212,7 +212,7 @@ def fit(
         opened.enter_context(_few_threads(model))
         opened.enter_context(whole_batches(model))
         if store is not None:
-            opened.enter_context(_telling(store, history))
+            opened.enter_context(_telling(store))
         bar = opened.enter_context(
             _bar(range(len(history.epoch), epochs), progress and group.first)
         )
@@ -340,13 +340,12 @@ def predict(
 
 
 @contextmanager
-def _telling(store: Checkpoint, history: History) -> Iterator[None]:
-    """Says where a run that loses a process goes on."""
+def _telling(store: Checkpoint) -> Iterator[None]:
+    """Says where a run that loses a process goes on: how far it was saved the first one knows."""
     try:
         yield
     except ProcessLostError as lost:
-        kept = f"{store.path} holds the first {len(history.epoch)} epochs"
-        raise ProcessLostError(f"{lost}; {kept}") from lost
+        raise ProcessLostError(f"{lost}; the same call goes on from {store.path}") from lost
 
 
 # Below so many parameters an operation is too short to be shared out.

@@ -47,7 +47,6 @@ TOTALS = np.dtype(
 """`struct Totals` of the C++ source."""
 _SUMS = 3  # that are no counts
 
-
 _TILES_PER_THREAD = 4
 """Of a batch; fewer are computed about as soon as another thread has begun."""
 

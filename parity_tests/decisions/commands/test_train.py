@@ -32,6 +32,7 @@ from parity_tests.decisions.commands.trained_models import (
 )
 from parity_tests.reference.keras_process import KerasProcess
 from parity_tests.reference.markers import RANDOM_STREAM, STEPS_PER_EPOCH
+from parity_tests.sides.compiler import needs_compiler
 from parity_tests.sides.training_pair import compare_runs, keras_fits, torch_fit, torch_fits
 from torch_impl import oversample, prior_log_odds, to_keras_weights
 from torch_impl.commands import train
@@ -198,6 +199,26 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(
     assert spoken(*command(whole))[::2] == (0, [])
     assert content(whole) == content(killed)
     assert whole.with_suffix(".json").read_bytes() == killed.with_suffix(".json").read_bytes()
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_processes_of_torchrun_train_the_model_of_one(
+    table: Table, trained: dict[str, Trained], tmp_path: Path
+) -> None:
+    """Two of them: its bits and history; one writes and tells."""
+    model = tmp_path / "m.safetensors"
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = arguments(table.path, model, "class-weights")
+    done = subprocess.run(
+        [sys.executable, *launcher, "-m", "torch_impl", *command],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    one = trained["class-weights"]
+    assert json.loads(done.stdout) == one.told
+    assert content(model) == content(one.model)
+    assert json.loads(model.with_suffix(".json").read_text("utf-8")) == one.history
 
 
 def test_another_run_does_not_go_on_from_a_checkpoint(

@@ -114,6 +114,20 @@ def test_a_penalty_is_written_down_by_a_module_itself() -> None:
     assert history["val_loss"] == [np.logaddexp(0, model.bias.item()) + 0.5 + 0.125]
 
 
+def test_a_penalty_of_frozen_weights_is_in_the_loss_and_moves_nothing() -> None:
+    """It has no gradient."""
+    model = torch.nn.Linear(2, 1, dtype=torch.float64)
+    torch.nn.init.constant_(model.weight, -2.0)
+    torch.nn.init.zeros_(model.bias)
+    model.weight.requires_grad_(False)
+    model.regularizers = {"weight": L1L2(l1=0.5, l2=0.25)}  # type: ignore[assignment]
+    still = torch.optim.SGD([model.bias], lr=1.0)
+    history = fit(model, np.zeros((4, 2)), np.zeros(4), optimizer=still, progress=False).history
+    assert history["loss"] == [np.log(2) + 4]
+    assert model.weight.tolist() == [[-2.0, -2.0]]
+    assert model.bias.tolist() == [-0.5]
+
+
 def test_a_class_may_weigh_that_does_not_occur_and_be_a_whole_float() -> None:
     """As in Keras: it makes no difference, and 1.0 is 1."""
     ends = []

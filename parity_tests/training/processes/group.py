@@ -8,11 +8,9 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from datetime import timedelta
 from multiprocessing.context import BaseContext, ForkServerProcess
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import torch
@@ -28,7 +26,7 @@ def _context() -> BaseContext:
     return context
 
 
-class Group(AbstractContextManager["Group"]):
+class Group:
     """Members that all call one function, which is killed with them in the end.
 
     Args:
@@ -80,12 +78,7 @@ class Group(AbstractContextManager["Group"]):
         path = self._folder / f"{rank}.pickle"
         return pickle.loads(path.read_bytes()) if path.exists() else None
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for member in self.members:
             member.kill()
             member.join()

@@ -38,7 +38,7 @@ def epochs_in(checkpoint: Path) -> int:
 def test_a_killed_process_ends_the_run_and_another_number_goes_on(tmp_path: Path) -> None:
     """SIGKILL of one of two to four, at any moment, twelve times; each time a whole file stays.
 
-    Every other process says that one is gone and which epochs are kept. In the end the bits are
+    Every other process says that one is gone and what it goes on from. In the end the bits are
     those of the run of one process that nobody killed.
     """
     draw, checkpoint = random.Random(0), tmp_path / "run.safetensors"
@@ -65,11 +65,8 @@ def test_a_killed_process_ends_the_run_and_another_number_goes_on(tmp_path: Path
                 continue
             assert isinstance(answer, ProcessLostError), answer
             assert "\n" not in str(answer)
-            if "holds the first" in str(answer):  # not while they compare what they were given
-                mid_way += 1
-                kept = int(str(answer).split("holds the first ")[1].split()[0])
-                # The first process may have died between its end of the epoch and the others'.
-                assert abs(epochs_in(checkpoint) - kept) <= 1
+            # Not while they compare what they were given.
+            mid_way += str(answer).endswith(f"; the same call goes on from {checkpoint}")
         reached.append(epochs_in(checkpoint))
     assert reached == sorted(reached)
     assert len(set(reached)) > KILLS / 2
