@@ -85,6 +85,7 @@ def _small_fit(options: dict[str, Any]) -> Any:
     return work.small_fit(**options)
 
 
+@pytest.mark.slow
 def test_two_runs_on_one_checkpoint_refuse_each_other(tmp_path: Path) -> None:
     """All of the second group's members say so; the first run ends as if there had been none."""
     options = {"epochs": 200, "checkpoint": tmp_path / "run.safetensors"}
@@ -181,6 +182,7 @@ def test_a_run_without_a_seed_is_one_run() -> None:
         assert row.agree, f"{row.stage}: {row.detail}"
 
 
+@pytest.mark.slow
 def test_a_stopped_process_is_waited_for_no_longer_than_the_group_waits() -> None:
     """It lives, and its connection with it: the group's own patience ends the wait."""
     with Group(2, _slow_fit, ({"epochs": 2000},), patience=3) as group:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +33,15 @@ def assert_agree(results: list[StageResult]) -> None:
         assert result.agree, f"{result.stage}: {result.detail}"
 
 
+# On two cores more processes than two take turns, which takes seconds.
+EACH_COUNT = pytest.mark.parametrize(
+    "count", [2, *(pytest.param(count, marks=pytest.mark.slow) for count in (3, 4))]
+)
+
+
 @pytest.fixture(scope="module")
-def answers(recordings: Recordings) -> dict[int, list[dict[str, Any]]]:
-    """Of each count of processes, what each of them gave of each recorded run, by both paths."""
+def answers(recordings: Recordings) -> Callable[[int], list[dict[str, Any]]]:
+    """What each of so many processes gave of each recorded run, by every path."""
     runs = {}
     for name in RUNS:
         inputs = dict(recordings.calls[name].inputs)
@@ -41,11 +49,10 @@ def answers(recordings: Recordings) -> dict[int, list[dict[str, Any]]]:
         runs[name] = inputs
         runs[f"{name}, eager"] = {**inputs, "compiled": False}
         runs[f"{name}, tiled"] = {**inputs, "compiled": False, "same_bits": True}
-    found = {count: in_group(count, work.fits, runs) for count in COUNTS}
-    return {1: [work.fits(runs)], **found}
+    return cache(lambda count: in_group(count, work.fits, runs))
 
 
-@pytest.mark.parametrize("count", COUNTS)
+@EACH_COUNT
 @pytest.mark.parametrize("path", ["compiled", "eager", "tiled"])
 @pytest.mark.parametrize("name", RUNS)
 def test_a_group_trains_as_one_keras_process_trained(
@@ -53,22 +60,24 @@ def test_a_group_trains_as_one_keras_process_trained(
 ) -> None:
     """By the same allowance as one process: in float64 to its rounding. All members have it."""
     key = name if path == "compiled" else f"{name}, {path}"
-    first, *others = (answer[key] for answer in answers[count])
+    first, *others = (answer[key] for answer in answers(count))
     assert_agree(CASES[name].verdict(recordings.calls[name], first))
     for other in others:
         assert_agree(compare_exactly({}, other, first))
 
 
 @needs_compiler
-@pytest.mark.parametrize("path", ["compiled", "tiled"])
-@pytest.mark.parametrize("name", RUNS)
-def test_any_number_of_processes_ends_on_the_same_bits(name: str, path: str, answers: Any) -> None:
-    """Weights, moments, history, and after how many epochs; 13 units are never compiled."""
-    key = name if path == "compiled" else f"{name}, {path}"
-    if path == "compiled" and name == "run, odd number of units":
-        key = f"{name}, tiled"
-    for count in COUNTS:
-        assert_agree(compare_exactly({}, answers[count][0][key], answers[1][0][key]))
+@EACH_COUNT
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(name for name in RUNS if name != "run, odd number of units"),  # is never compiled
+        *(f"{name}, tiled" for name in RUNS),
+    ],
+)
+def test_any_number_of_processes_ends_on_the_same_bits(key: str, count: int, answers: Any) -> None:
+    """Weights, moments, history, and after how many epochs."""
+    assert_agree(compare_exactly({}, answers(count)[0][key], answers(1)[0][key]))
 
 
 LIVE: dict[str, Any] = {
@@ -126,6 +135,7 @@ def _fit_of_file(path: str, x: Any, y: Any, options: dict[str, Any]) -> dict[str
     return work.fit_of_file(path, x, y, **options)
 
 
+@pytest.mark.slow
 def test_a_process_reads_its_own_rows_of_a_mapped_file(tmp_path: Path) -> None:
     """Half of the file, and eight places by which both see that it is the same file."""
     path, rows = tmp_path / "rows.f32", 3_200_000
