@@ -226,7 +226,9 @@ class NativeEpoch:
         )
         job.rows, job.batch = batches.rows, batches.size
         job.x, job.y, job.weight = pointer(rows), pointer(labels), pointer(weights)
-        threads = max(1, min(self._threads, len(shares[0].rows) // (_TILES_PER_THREAD * TILE)))
+        share = shares[0]
+        pay = min(len(share.rows) // (_TILES_PER_THREAD * TILE), len(share.slots))
+        threads = max(1, min(self._threads, pay))
         words = self._slot_bytes // 8
         slots, parts = (
             torch.zeros(count * words, dtype=torch.int64)

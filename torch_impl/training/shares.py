@@ -41,8 +41,9 @@ def share_of(rows: int, group: Processes) -> Share:
     """Which part of a batch of so many rows, at least 1, a process of the group computes."""
     tiles = -(-rows // TILE)
     level = 0
-    # Several for each, so that nobody has much more than others; not more, since all are sent.
-    while -(-tiles // 2**level) > max(32, 8 * group.count):
+    # Several for each, so that nobody has much more than others; not more, since all are sent, by
+    # a process to the others and by a thread's cache to that of the one that adds them up.
+    while -(-tiles // 2**level) > max(16, 8 * group.count):
         level += 1
     of = -(-tiles // 2**level)
     slots = group.part(of)
