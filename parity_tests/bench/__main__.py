@@ -17,11 +17,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from parity_tests.bench import epochs, growth, rows, whole
+from parity_tests.bench import epochs, rows, whole
+from parity_tests.bench.growth import rows as growth
+from parity_tests.bench.growth import shared as sharing
 from parity_tests.bench.material import FULL_SIZE, Material
 from parity_tests.bench.processes import Processes
 from parity_tests.bench.race import Comparison, Rounds
-from parity_tests.bench.table import print_comparison, print_growth
+from parity_tests.bench.table import print_comparison, print_growth, print_shared
 from parity_tests.report.origin import machine
 from parity_tests.report.output_file import fault_of, write_atomically
 
@@ -52,18 +54,22 @@ def main(arguments: list[str] | None = None) -> None:
             for one in growth.measure(material, options.works, options.sizes):
                 grown.append(one)
             print_growth(grown, console)
+        shared = sharing.measure(material) if options.shared else None
+        if shared:
+            print_shared(shared, console)
     origin = machine() | {"rows": f"{options.rows:,}"} | _versions()
     if options.json:
         facts = {
             "comparisons": [comparison.facts() for comparison in comparisons],
             "growth": [one._asdict() for one in grown],
+            "shared": shared.facts() if shared else None,
             "origin": origin,
         }
         write_atomically(options.json, json.dumps(facts, indent=2) + "\n")
     if options.html:
         from parity_tests.bench.page import page
 
-        write_atomically(options.html, page(comparisons, grown, origin))
+        write_atomically(options.html, page(comparisons, grown, origin, shared))
 
 
 def _compared(
@@ -105,6 +111,10 @@ def _parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--growth", action="store_true", help="time and memory by number of rows too: takes long"
     )
+    parser.add_argument(
+        "--shared", action="store_true",
+        help="training by several processes too, and what many would take",
+    )  # fmt: skip
     parser.add_argument(
         "--sizes", nargs="+", type=int, default=growth.SIZES, metavar="ROWS",
         help="of the growth (default 10,000 to 10,000,000)",

@@ -7,9 +7,10 @@ from html import escape
 
 from matplotlib.figure import Figure
 
-from parity_tests.bench.growth import Grown
+from parity_tests.bench.growth.rows import Grown
+from parity_tests.bench.growth.shared import Shared
 from parity_tests.bench.race import Comparison
-from parity_tests.bench.table import GROWTH_HEADS, HEADS, growth_rows, standing_rows
+from parity_tests.bench.table import GROWTH_HEADS, HEADS, growth_rows, shared_tables, standing_rows
 from torch_impl.pages import skeleton
 from torch_impl.pages.axes import WIDE, legend_above
 from torch_impl.pages.inline_svg import BAD, COOL, GOOD, INK, MUTED, WARM, inline, style
@@ -26,7 +27,10 @@ _LEAD = (
 
 
 def page(
-    comparisons: Sequence[Comparison], grown: Sequence[Grown], origin: Mapping[str, str]
+    comparisons: Sequence[Comparison],
+    grown: Sequence[Grown],
+    origin: Mapping[str, str],
+    shared: Shared | None = None,
 ) -> str:
     """The whole page, ready to be written as UTF-8.
 
@@ -34,6 +38,7 @@ def page(
         comparisons: of contestants.
         grown: works on several sizes, if there are any.
         origin: names and values of what the figures come from.
+        shared: training by several processes, if it was measured.
     """
     sections = []
     for comparison in comparisons:
@@ -45,6 +50,8 @@ def page(
     markup = [skeleton.section("Speed", _LEAD, body)] if comparisons else []
     if grown:
         markup.append(_growth(grown))
+    if shared:
+        markup.append(_shared(shared))
     card = skeleton.card("Machine and versions", f"<dl>{skeleton.terms(origin)}</dl>")
     markup.append(skeleton.section("Where the figures come from", "", card))
     question = "torch_impl beside what people use in its place: how fast, and how large?"
@@ -55,6 +62,8 @@ def page(
 
 
 def _answer(comparisons: Sequence[Comparison], grown: Sequence[Grown]) -> tuple[str, str]:
+    if not comparisons and not grown:
+        return "Measured on several processes.", "No others took part."
     if not comparisons:
         return f"Measured on up to {max(of.rows for of in grown):,} rows.", "No others took part."
     behind = []
@@ -81,6 +90,18 @@ def _growth(grown: Sequence[Grown]) -> str:
     )
     body = f'<div class="plots wide">{plots}</div>{skeleton.scrolling("growth", listing)}'
     return skeleton.section("Growth with the rows", lead, body)
+
+
+def _shared(shared: Shared) -> str:
+    lead = (
+        "Processes that torchrun started on this machine share out each batch. The last table is "
+        "computed from the ones above, for processes that have a machine each."
+    )
+    body = "".join(
+        skeleton.scrolling(heads[0], skeleton.listing(heads, skeleton.table_rows(rows)))
+        for heads, rows in shared_tables(shared)
+    )
+    return skeleton.section("Several processes", lead, body)
 
 
 def _time_plot(grown: Sequence[Grown]) -> str:

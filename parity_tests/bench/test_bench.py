@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from parity_tests.bench import __main__ as bench
-from parity_tests.bench import grown, growth, processes, whole
+from parity_tests.bench import processes, whole
+from parity_tests.bench.growth import rows as growth
+from parity_tests.bench.growth import rows_worker
 from parity_tests.bench.material import Material
 from parity_tests.bench.page import page
 from parity_tests.bench.race import Comparison, MissingError, Rounds, Standing
@@ -171,7 +173,7 @@ def test_each_work_is_measured_as_it_grows(
     if "score" in work:
         file = tmp_path / f"grown{'.csv' if 'CSV' in work else '.parquet'}"
         growth._write(material, file, 700)
-    grown.main([work, str(material.raw), str(file), "700"])
+    rows_worker.main([work, str(material.raw), str(file), "700"])
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found["seconds"] > 0
     assert found["bytes"] >= 0
@@ -179,12 +181,3 @@ def test_each_work_is_measured_as_it_grows(
         scores = file.with_name(f"scores{file.suffix}")
         rows = sum(len(block.rows) for block in read_blocks(scores, ["probability"]))
         assert rows == 700
-
-
-@pytest.mark.slow
-def test_growth_has_a_process_of_its_own_and_leaves_no_table(tmp_path: Path) -> None:
-    """What it held there is above its imports, and nothing of this process."""
-    (found,) = growth.measure(Material(tmp_path, 300), ["score, Parquet"], [700])
-    assert (found.work, found.rows) == ("score, Parquet", 700)
-    assert min(found.seconds, found.bytes) > 0
-    assert {path.name for path in tmp_path.iterdir()} == {"raw.npy", "pipeline.safetensors"}

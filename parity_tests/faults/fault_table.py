@@ -948,7 +948,11 @@ FAULTS = (
     Change("a slow one takes part in every round", "parity_tests/bench/race.py", "(rounds.of_slow if slow else rounds.all)", "rounds.all", ("test_race.py",)),
     Change("what the tutorial's process compiles is there before it", "parity_tests/bench/whole.py", "str(cache or empty)", "str(cache or out.parent)", ("test_bench.py::test_whole_processes_are_measured",)),
     Change("a process that fails was quick", "parity_tests/bench/whole.py", "if answers[0].returncode or not out.exists():", "if answers[0].returncode and out.exists():", ("test_bench.py::test_a_process_that_fails_is_none",)),
-    Change("a score grows from other rows", "parity_tests/bench/growth.py", "min(len(table), rows - start)", "len(table)", ("test_bench.py::test_each_work_is_measured_as_it_grows",)),
+    Change("a score grows from other rows", "parity_tests/bench/growth/rows.py", "min(len(table), rows - start)", "len(table)", ("test_bench.py::test_each_work_is_measured_as_it_grows",)),
+    Change("rows that processes lost are not counted", "parity_tests/bench/growth/rows.py", "if written != rows:", "if written > rows:", ("test_growth.py::test_rows_that_are_lost_or_doubled_are_told",)),
+    Change("a ring is gone around once", "parity_tests/bench/growth/cost.py", "around = 2 * (processes - 1)", "around = processes - 1", ("test_growth.py",)),
+    Change("rows that nobody shares out cost nothing", "parity_tests/bench/growth/cost.py", "own = self.fixed + self.order * batch", "own = self.fixed", ("test_growth.py",)),
+    Change("every run of processes has the bits of one", "parity_tests/bench/growth/shared.py", "alike = all(one[\"weights\"] == weights[path, batch] for one in each)", "alike = True", ("test_growth.py::test_steps_of_groups_are_measured_and_shown",)),
     Change("a plain transform clips elsewhere", "parity_tests/bench/contestants/scikit_learn.py", "-5, 5", "-4, 4", ("test_contestants.py::test_both_transforms_give_the_same_features",)),
     # from raw rows to decisions
     Change("fraud at the threshold itself", _PIPELINE, "return probabilities, probabilities > self._threshold", "return probabilities, probabilities >= self._threshold"),

@@ -19,7 +19,7 @@ from torch_impl.keras.random import shuffle_permutation
 __all__ = ["epoch_seconds", "loaded", "order_seconds", "probabilities_seconds", "transform_seconds"]
 
 
-class _Stamps(Callback):
+class Stamps(Callback):
     def __init__(self) -> None:
         self.times: list[float] = []
 
@@ -45,7 +45,7 @@ def epoch_seconds(
     rows = _arrays(features)
     validation = (rows["validation_x"], rows["validation_y"]) if full else None
     model = FraudClassifier(output_bias=float(rows["output_bias"]), seed=42)
-    stamps = _Stamps()
+    stamps = Stamps()
     fit(
         model, rows["x"], rows["y"], batch_size=batch_size, epochs=epochs, seed=42, metrics=full,
         validation_data=validation, callbacks=[stamps], compiled=compiled, progress=False,

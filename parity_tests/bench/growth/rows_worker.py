@@ -1,4 +1,4 @@
-"""`grown.py WORK RAW FILE ROWS`: the time and the peak memory of one work on so many rows.
+"""`rows_worker WORK RAW FILE ROWS`: the time and the peak memory of one work on so many rows.
 
 Prints JSON. The peak is the process's own, above what it is after its imports, the rows that
 it is given included.
@@ -6,7 +6,6 @@ it is given included.
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 from collections.abc import Callable
@@ -15,8 +14,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import distributed
 
 import torch_impl.__main__ as command
+from parity_tests.bench.growth.launch import tell
 from parity_tests.bench.race import seconds_of
 from torch_impl import FraudClassifier, fit, load_pipeline
 from torch_impl.keras.random import shuffle_permutation
@@ -71,6 +72,8 @@ WORKS = {
     "bare epoch": _epoch,
     "score, CSV": _score,
     "score, Parquet": _score,
+    "score, CSV, 2 processes": _score,
+    "score, Parquet, 2 processes": _score,
 }
 
 
@@ -98,10 +101,10 @@ def main(arguments: list[str]) -> None:
     imported = peak_bytes()
     do = WORKS[work](Path(raw), Path(file), int(rows))
     seconds = [seconds_of(do)]
-    if seconds[0] < _BRIEF:
+    if seconds[0] < _BRIEF and not distributed.is_torchelastic_launched():
         seconds += [seconds_of(do) for _ in range(2)]
     found = {"seconds": statistics.median(seconds), "bytes": peak_bytes() - imported}
-    print(json.dumps(found))
+    tell(found)
 
 
 if __name__ == "__main__":

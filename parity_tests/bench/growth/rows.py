@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from parity_tests import ROOT
+from parity_tests.bench.growth.launch import answers
 from parity_tests.bench.material import Material
 
 __all__ = ["SIZES", "WORKS", "Grown", "measure", "space_needed"]
@@ -19,7 +15,13 @@ __all__ = ["SIZES", "WORKS", "Grown", "measure", "space_needed"]
 SIZES = (10**4, 10**5, 10**6, 10**7)
 
 _LIBRARY = ("order of rows", "transform", "raw rows to probabilities", "bare epoch")
-_TABLES = {"score, CSV": ".csv", "score, Parquet": ".parquet"}
+_TABLES = {
+    "score, CSV": (".csv", 1),
+    "score, Parquet": (".parquet", 1),
+    "score, CSV, 2 processes": (".csv", 2),
+    "score, Parquet, 2 processes": (".parquet", 2),
+}
+"""What a table is named, and how many processes share it out."""
 WORKS = (*_LIBRARY, *_TABLES)
 
 _BYTES_OF_ROW = {".csv": 600, ".parquet": 260}
@@ -33,41 +35,54 @@ class Grown(NamedTuple):
     rows: int
     seconds: float
     bytes: int
-    """Of memory at its peak, above the import, the rows that it is given included."""
+    """Of memory at its peak, above the import, the rows that it is given included; of the process
+    that has the most."""
 
 
 def space_needed(works: Sequence[str], sizes: Sequence[int]) -> int:
     """Bytes on the disk, about."""
-    kinds = [_BYTES_OF_ROW[_TABLES[work]] for work in works if work in _TABLES]
+    kinds = [_BYTES_OF_ROW[_TABLES[work][0]] for work in works if work in _TABLES]
     return int(1.1 * max(kinds, default=0) * max(sizes))
 
 
 def measure(material: Material, works: Sequence[str], sizes: Sequence[int]) -> Iterator[Grown]:
-    """Each work on each size; a table is there while it is read."""
+    """Each work on each size; a table is there while it is read.
+
+    Raises:
+        RuntimeError: a work failed, or rows are missing or doubled in what it wrote.
+    """
     for rows in sizes:
         for work in works:
             if work not in _TABLES:
                 yield _asked(work, material, material.pipeline, rows)
                 continue
             material.pipeline  # noqa: B018 (stands beside the table)
-            table = material.folder / f"grown{_TABLES[work]}"
+            ending, processes = _TABLES[work]
+            table = material.folder / f"grown{ending}"
+            scores = table.with_name(f"scores{ending}")
             with ExitStack() as after:
-                for path in (table, table.with_name(f"scores{table.suffix}")):
+                for path in (table, scores, scores.with_name(f".{scores.name}.lock")):
                     after.callback(path.unlink, missing_ok=True)
                 _write(material, table, rows)
-                yield _asked(work, material, table, rows)
+                grown = _asked(work, material, table, rows, processes)
+                written = _rows_in(scores)
+                if written != rows:
+                    raise RuntimeError(f"{work}: {written:,} rows; expected {rows:,}")
+                yield grown
 
 
-def _asked(work: str, material: Material, file: Path, rows: int) -> Grown:
-    answer = subprocess.run(
-        [sys.executable, "-m", "parity_tests.bench.grown", work, material.raw, file, str(rows)],
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-    )  # fmt: skip
-    if answer.returncode:
-        said = answer.stderr.strip().splitlines() or ["it said nothing"]
-        raise RuntimeError(f"{work} on {rows:,} rows: {said[-1]}")
-    found = json.loads(answer.stdout.splitlines()[-1])
-    return Grown(work, rows, found["seconds"], found["bytes"])
+def _asked(work: str, material: Material, file: Path, rows: int, processes: int = 1) -> Grown:
+    found = answers("rows_worker", (work, material.raw, file, rows), processes)
+    return Grown(work, rows, *(max(one[name] for one in found) for name in ("seconds", "bytes")))
+
+
+def _rows_in(path: Path) -> int:
+    if path.suffix == ".parquet":
+        from pyarrow import parquet
+
+        return int(parquet.ParquetFile(path).metadata.num_rows)
+    with path.open("rb") as lines:
+        return sum(1 for _ in lines) - 1  # the header's
 
 
 def _write(material: Material, path: Path, rows: int) -> None:
