@@ -952,7 +952,7 @@ FAULTS = (
     Change("rows that processes lost are not counted", "parity_tests/bench/growth/rows.py", "if written != rows:", "if written > rows:", ("test_growth.py::test_rows_that_are_lost_or_doubled_are_told",)),
     Change("a ring is gone around once", "parity_tests/bench/growth/cost.py", "around = 2 * (processes - 1)", "around = processes - 1", ("test_growth.py",)),
     Change("rows that nobody shares out cost nothing", "parity_tests/bench/growth/cost.py", "own = self.fixed + self.order * batch", "own = self.fixed", ("test_growth.py",)),
-    Change("every run of processes has the bits of one", "parity_tests/bench/growth/shared.py", "alike = all(one[\"weights\"] == weights[path, batch] for one in each)", "alike = True", ("test_growth.py::test_steps_of_groups_are_measured_and_shown",)),
+    Change("every run of processes has the bits of one", "parity_tests/bench/growth/shared.py", "alike = all(one[\"weights\"] == weights[path, batch] for one in each)", "alike = True", ("test_growth.py::test_steps_of_groups_are_measured_and_shown",), live=True),
     Change("a plain transform clips elsewhere", "parity_tests/bench/contestants/scikit_learn.py", "-5, 5", "-4, 4", ("test_contestants.py::test_both_transforms_give_the_same_features",)),
     # from raw rows to decisions
     Change("fraud at the threshold itself", _PIPELINE, "return probabilities, probabilities > self._threshold", "return probabilities, probabilities >= self._threshold"),
