@@ -14,6 +14,7 @@ __all__ = [
     "adam_moments",
     "apply_gradients",
     "built_for",
+    "clear_session",
     "computing_in",
     "export",
     "gradients",
@@ -37,6 +38,14 @@ def computing_in(dtype: str) -> Iterator[None]:
     finally:
         keras.backend.set_floatx("float32")
         keras.mixed_precision.set_global_policy("float32")
+
+
+def clear_session() -> None:
+    """Names are counted anew; older ones always search for garbage, which takes 0.2 s."""
+    try:
+        keras.backend.clear_session(free_memory=False)
+    except TypeError:
+        keras.backend.clear_session()
 
 
 def wake() -> None:

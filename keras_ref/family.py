@@ -78,7 +78,7 @@ def fit_from_seed(
     """
     found: dict[str, dict[str, np.ndarray]] = {}
     for dtype in ("float32", "float64"):
-        keras.backend.clear_session()
+        compat.clear_session()
         keras.utils.set_random_seed(seed)
         with compat.computing_in(dtype):
             layers = [getattr(keras.layers, kind)(*args, **more) for kind, args, more in chain]
@@ -170,7 +170,7 @@ def train(
 
 
 def _made(chain: Chain, width: int, dtype: str, functional: bool) -> keras.Model:
-    keras.backend.clear_session()
+    compat.clear_session()
     step = -1 if functional else 1
     layers = [
         getattr(keras.layers, kind)(*args, **_objects({**more, "dtype": dtype}))

@@ -108,7 +108,7 @@ def open_model(
         `predictions` (N, units); and after `fit` (without shuffling) `final` and
         `final_momentum`, weights and momenta by name.
     """
-    keras.backend.clear_session()
+    compat.clear_session()
     model = keras.models.load_model(path)
     answer = {
         "layers": [(type(layer).__name__, layer.name) for layer in model.layers],
@@ -165,7 +165,7 @@ def open_weights(path: str, in_features: int, hidden_units: int, dtype: str) -> 
     Returns:
         `weights` as `write_checkpoint`.
     """
-    keras.backend.clear_session()
+    compat.clear_session()
     layers = keras.layers
     model = keras.Sequential(
         [
@@ -202,7 +202,7 @@ def export_unsupported(folder: str, name: str) -> None:
     """Writes a SavedModel, and a checkpoint at `folder/checkpoint/x`, of another network."""
     import tensorflow as tf
 
-    keras.backend.clear_session()
+    compat.clear_session()
     layers = keras.layers
     inputs = keras.Input((5,))
     networks: dict[str, Callable[[Any], Any]] = {
@@ -222,7 +222,7 @@ def export_unsupported(folder: str, name: str) -> None:
 def _trained(
     kind: Kind, dtype: str, optimizer: str = "adam", steps: int = 3, graph: bool = False
 ) -> keras.Sequential | keras.Model:
-    keras.backend.clear_session()
+    compat.clear_session()
     keras.utils.set_random_seed(5)
     hidden = keras.layers.Dense(3, "relu", dtype=dtype, name="hidden")
     drop = keras.layers.Dropout(0.5, dtype=dtype)

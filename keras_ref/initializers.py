@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_ref.compat import to_numpy, weight_name
+from keras_ref.compat import clear_session, to_numpy, weight_name
 
 __all__ = ["chain", "normals", "orthogonal", "refusals", "values"]
 
@@ -99,7 +99,7 @@ def chain(
         number that Python's generator would give next: after the objects, the layers, the
         building and the call.
     """
-    keras.backend.clear_session()
+    clear_session()
     keras.utils.set_random_seed(seed)
     made_before = [keras.initializers.get(told) for told in objects]
     next_draws = [_next_draw()]

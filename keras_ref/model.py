@@ -101,7 +101,7 @@ def make_model(
     return keras.Sequential(
         [
             keras.layers.Input((in_features,)),
-            # Names that a process does not count upwards; `clear_session` takes 0.16 s.
+            # Names that a process does not count upwards.
             layers.hidden(hidden_units, activation="relu", name="dense"),
             layers.dropout(dropout, name="dropout"),
             layers.output(

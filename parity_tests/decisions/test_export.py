@@ -20,7 +20,7 @@ from parity_tests.judge import bounds
 from parity_tests.judge.agreement import within
 from parity_tests.judge.bounds import Bounded
 from parity_tests.judge.probes import exact_probe
-from parity_tests.sides.exported import RUNTIMES, run_exported
+from parity_tests.sides.exported import RUNTIMES, exported, run_exported
 from parity_tests.sides.torch_side import classifier
 from torch_impl import FraudClassifier, FraudPipeline, export, to_keras_weights
 from torch_impl.pipeline.export import OPSET
@@ -130,10 +130,11 @@ def test_small_probabilities_are_right_in_every_runtime(runtime: str) -> None:
 def test_a_pipeline_in_float64_is_exported_as_such(runtime: str) -> None:
     """To the last digits; of as many columns and units as the exporter's example has rows, too."""
     pipeline = a_pipeline(2, 2, torch.float64)
+    run = exported(runtime, pipeline)
     for n in (1, 5):
         rows = raw_rows(n, 2)
         rows[1:2] = 1e30  # clipped from above; an amount of 0 is from below
-        came, called = run_exported(runtime, pipeline, rows)
+        came, called = run(rows)
         ours = pipeline.predict_proba(rows).numpy()
         # A few roundings of either, each of an addend below 16, carried through a sigmoid.
         allowance = np.full(ours.shape, 16 * bounds.gamma(64, bounds.U64))

@@ -182,12 +182,12 @@ def test_adams_numbers_are_taken_and_what_is_no_plain_adam_is_noted(case: str) -
 
 
 @pytest.mark.parametrize("name", NUMBERS)
-@pytest.mark.parametrize("value", [True, "0.5", -1e-9, 1e9, 10**99, math.nan, [0.5]], ids=str)
-def test_a_number_of_adam_that_is_none_is_refused(name: str, value: Any) -> None:
+def test_a_number_of_adam_that_is_none_is_refused(name: str) -> None:
     """By its name, with its value."""
-    with pytest.raises(KerasFileError) as caught:
-        adam_of(adam(**{name: value}), "file")
-    assert str(caught.value) == f"file: Adam has {name}={str(value)[:80]}"
+    for value in (True, "0.5", -1e-9, 1e9, 10**99, math.nan, [0.5]):
+        with pytest.raises(KerasFileError) as caught:
+            adam_of(adam(**{name: value}), "file")
+        assert str(caught.value) == f"file: Adam has {name}={str(value)[:80]}"
 
 
 def test_a_decay_of_1_is_refused_and_a_rate_of_1_is_none() -> None:

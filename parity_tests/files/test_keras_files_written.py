@@ -44,26 +44,27 @@ def trained(dtype: torch.dtype = torch.float32) -> tuple[FraudClassifier, KerasA
     return model, optimizer
 
 
-@pytest.mark.parametrize("ending", [".keras", ".weights.h5", ".h5", ".safetensors"])
 @pytest.mark.parametrize(("version", "file"), COMMITTED, ids=lambda part: part)
-def test_a_round_trip_keeps_every_bit(version: str, file: str, ending: str, tmp_path: Path) -> None:
+def test_a_round_trip_keeps_every_bit(version: str, file: str, tmp_path: Path) -> None:
     """From every version's file through every format that is written."""
     came = read_keras(FOLDER / f"keras_{version}" / file)
-    path = tmp_path / f"again{ending}"
-    if came.network is None and ending in (".keras", ".h5"):
-        with pytest.raises(ValueError, match="holds the network"):
-            write_keras(came, path)
-        assert not list(tmp_path.iterdir())
-        return
-    write_keras(came, path)
-    again = read_keras(path)
-    if ending == ".weights.h5":  # which holds no network, no decays and no epsilon
-        again = replace(again, network=came.network)
-        if again.optimizer is not None and came.optimizer is not None:
-            kept = {n: getattr(came.optimizer, n) for n in ("beta_1", "beta_2", "epsilon")}
-            again = replace(again, optimizer=replace(again.optimizer, **kept))
-    same_bits(came, again)
-    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    written = set()
+    for ending in (".keras", ".weights.h5", ".h5", ".safetensors"):
+        path = tmp_path / f"again{ending}"
+        if came.network is None and ending in (".keras", ".h5"):
+            with pytest.raises(ValueError, match="holds the network"):
+                write_keras(came, path)
+            continue
+        write_keras(came, path)
+        written.add(path)
+        again = read_keras(path)
+        if ending == ".weights.h5":  # which holds no network, no decays and no epsilon
+            again = replace(again, network=came.network)
+            if again.optimizer is not None and came.optimizer is not None:
+                kept = {n: getattr(came.optimizer, n) for n in ("beta_1", "beta_2", "epsilon")}
+                again = replace(again, optimizer=replace(again.optimizer, **kept))
+        same_bits(came, again)
+    assert {*tmp_path.iterdir()} == written
 
 
 def tree(path: Path) -> dict[str, Any]:

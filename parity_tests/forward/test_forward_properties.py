@@ -56,7 +56,7 @@ SIZES = pytest.mark.parametrize(
 
 @pytest.mark.slow
 @SIZES
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_torch_stays_within_the_bound(largest: float, data: st.DataObject) -> None:
     """From underflow to overflow, batch sizes 0, 1 and odd."""
@@ -77,7 +77,7 @@ def test_keras_and_torch_stay_within_the_bound(
     assert_stages_agree(forward_stages(classifier(weights), features), theirs, case)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(case=cases(4.0, special=True))
 def test_non_finite_features_give_the_same_non_finite_stages(
     case: Case, keras: KerasProcess

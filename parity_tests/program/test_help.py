@@ -71,10 +71,11 @@ def faults(name: str, value: Any) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("name", public())
-def test_help_shows_summary_arguments_and_what_comes_back(name: str) -> None:
+def test_help_shows_summary_arguments_and_what_comes_back() -> None:
     """A one-line summary, each parameter under `Args:`, and every section on a line of its own."""
-    assert faults(name, public()[name]) == []
+    found = {name: faults(name, value) for name, value in public().items()}
+    assert len(found) > 100
+    assert {name: lacks for name, lacks in found.items() if lacks} == {}
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)

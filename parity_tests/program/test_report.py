@@ -6,7 +6,9 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ import parity_tests.__main__ as command
 from data import synthetic
 from parity_tests import ROOT
 from parity_tests.judge.agreement import exact
+from parity_tests.reference import keras_process
 from parity_tests.reference.markers import RANDOM_STREAM
 from parity_tests.report.table import as_json, print_report
 
@@ -38,14 +41,19 @@ def report(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.keras
 @RANDOM_STREAM
 @pytest.mark.slow
-def test_report_on_a_csv_agrees_in_table_json_and_page(tmp_path: Path) -> None:
+def test_report_on_a_csv_agrees_in_table_json_and_page(
+    tmp_path: Path, lent: Callable[..., Any], monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture,
+) -> None:  # fmt: skip
     """Exit status 0, one row per stage in each, the same numbers, nothing on standard error."""
+    monkeypatch.setattr(keras_process, "KerasProcess", lent)
     rows = tmp_path / f"{NAME} & co.csv"
     synthetic(seed=1, rows=3000, positives=150).to_csv(rows, index=False)
     out = {kind: tmp_path / f"r.{kind}" for kind in ("json", "html")}
-    answer = report("--csv", rows, "--json", out["json"], "--html", out["html"], "--seed", "3")
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert answer.stderr == ""
+    arguments = ("--csv", rows, "--json", out["json"], "--html", out["html"], "--seed", "3")
+    status = command.main(list(map(str, arguments)))
+    printed, told = capfd.readouterr()
+    assert (status, told) == (0, ""), printed
     assert sorted(tmp_path.iterdir()) == sorted([rows, *out.values()])
 
     found = json.loads(out["json"].read_text())
@@ -61,10 +69,10 @@ def test_report_on_a_csv_agrees_in_table_json_and_page(tmp_path: Path) -> None:
             assert (stage["max_abs"], stage["allowance_used"]) == (0, None)
         else:
             assert 0 < stage["allowance_used"] <= 1
-        assert all(part in answer.stdout for part in stage["stage"].split(": "))
+        assert all(part in printed for part in stage["stage"].split(": "))
     names = [stage["stage"] for stage in found["stages"]]
     assert len(names) == len(set(names))
-    assert f"agree in all {len(names)} stages" in answer.stdout
+    assert f"agree in all {len(names)} stages" in printed
 
     page = out["html"].read_text(encoding="utf-8")
     assert f"agree in all {len(names)} stages" in page

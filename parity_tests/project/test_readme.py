@@ -54,11 +54,11 @@ def test_python_example_runs(number: int) -> None:
     assert fault is None, fault
 
 
-@pytest.mark.parametrize("test_id", sorted(set(re.findall(r"`(parity_tests/[^`]*::[^`]*)`", TEXT))))
-def test_named_proof_exists(test_id: str) -> None:
+def test_every_named_proof_exists() -> None:
     """A row of the migration table without its test proves nothing."""
-    path, _, name = test_id.partition("::")
-    assert name in symbols(ROOT / path)
+    named = [test.split("::") for test in re.findall(r"`(parity_tests/[^`]*::[^`]*)`", TEXT)]
+    assert len(named) > 50
+    assert [name for path, name in named if name not in symbols(ROOT / path)] == []
 
 
 @pytest.mark.parametrize("file", PAGES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,36 +11,44 @@ import torch
 
 from torch_impl import FraudClassifier, FraudPipeline, export
 
-__all__ = ["RUNTIMES", "run_exported"]
+__all__ = ["RUNTIMES", "exported", "run_exported"]
 
 RUNTIMES = {"torch.export": ".pt2", "ONNX Runtime": ".onnx"}
 """Name to the ending of the file that it reads."""
 
 
-def run_exported(
-    runtime: str, module: FraudClassifier | FraudPipeline, rows: np.ndarray
-) -> list[np.ndarray]:
-    """Exports a module to a file and gives all that the runtime makes of it.
+Run = Callable[[np.ndarray], list[np.ndarray]]
+"""All that a runtime makes of rows (N, F), in the dtype that the module takes."""
 
-    Args:
-        runtime: one of `RUNTIMES`.
-        module: what is exported.
-        rows: (N, F) in the dtype that the module takes.
-    """
+
+def exported(runtime: str, module: FraudClassifier | FraudPipeline) -> Run:
+    """Exports a module to a file, and opens it in one of `RUNTIMES`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"model{RUNTIMES[runtime]}"
         export(module, path)
-        return (_by_onnxruntime if path.suffix == ".onnx" else _by_torch)(path, rows)
+        return (_by_onnxruntime if path.suffix == ".onnx" else _by_torch)(path)
 
 
-def _by_torch(path: Path, rows: np.ndarray) -> list[np.ndarray]:
-    with torch.no_grad():
-        came = torch.export.load(path).module()(torch.from_numpy(rows))
-    return [tensor.numpy() for tensor in (came if isinstance(came, tuple) else (came,))]
+def run_exported(
+    runtime: str, module: FraudClassifier | FraudPipeline, rows: np.ndarray
+) -> list[np.ndarray]:
+    """The same, of rows that are asked once."""
+    return exported(runtime, module)(rows)
 
 
-def _by_onnxruntime(path: Path, rows: np.ndarray) -> list[np.ndarray]:
+def _by_torch(path: Path) -> Run:
+    program = torch.export.load(path).module()
+
+    def run(rows: np.ndarray) -> list[np.ndarray]:
+        with torch.no_grad():
+            came = program(torch.from_numpy(rows))
+        return [tensor.numpy() for tensor in (came if isinstance(came, tuple) else (came,))]
+
+    return run
+
+
+def _by_onnxruntime(path: Path) -> Run:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return list(session.run(None, {"rows": rows}))
+    return lambda rows: list(session.run(None, {"rows": rows}))

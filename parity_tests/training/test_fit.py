@@ -77,7 +77,7 @@ def test_one_step_agrees_in_every_gradient_moment_and_weight(
 
 # Shorter runs, of every argument, are among the recorded cases (test_recorded_live.py).
 RUNS: dict[str, dict[str, Any]] = {
-    "hundred-steps": {"epochs": 5, "batch_size": 384, "output_bias": PRIOR},
+    "hundred-steps": {"epochs": 5, "batch_size": 384, "output_bias": PRIOR, "metrics": False},
     "last-batch-of-one-row": {
         "epochs": 3, "batch_size": 511, "rows": 511 * 3 + 1, "metrics": False,
     },

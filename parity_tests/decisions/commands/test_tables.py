@@ -127,23 +127,25 @@ def broken(text: str) -> str:
     return quoted(text, lambda name: f'\n{name}"\r\n\n,"')
 
 
-@pytest.mark.parametrize(("size", "block"), [(1, 1), (40, 3), (61, 20), (1 << 20, 7)])
 @pytest.mark.parametrize("form", FORMS)
 def test_every_row_of_a_csv_is_read_once_and_in_order(
-    form: str, size: int, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However it is written, and wherever one part of it ends and the next begins."""
-    monkeypatch.setattr(csv_blocks, "_BYTES", size)
-    monkeypatch.setattr(tables, "ROWS", block)
     path = tmp_path / "t.csv"
     path.write_bytes(FORMS[form](TEXT))
-    blocks = list(read_blocks(path, COLUMNS, ["Class"], ["Time"], progress=False))
-    assert [b.first for b in blocks] == list(range(0, 21 - block, block))
-    assert {len(b.rows) for b in blocks[:-1]} <= {block}
-    rows = np.concatenate([block.rows.numpy() for block in blocks])
-    np.testing.assert_array_equal(rows, np.stack([-(A - 0.5), A, A - 0.25], axis=1), strict=True)
-    labels = np.concatenate([block.labels(path).numpy() for block in blocks])
-    np.testing.assert_array_equal(labels, np.float32(np.arange(1, 21) % 2)[:, None], strict=True)
+    expected = np.stack([-(A - 0.5), A, A - 0.25], axis=1)
+    for size, block in ((1, 1), (40, 3), (61, 20), (1 << 20, 7)):
+        monkeypatch.setattr(csv_blocks, "_BYTES", size)
+        monkeypatch.setattr(tables, "ROWS", block)
+        blocks = list(read_blocks(path, COLUMNS, ["Class"], ["Time"], progress=False))
+        assert [b.first for b in blocks] == list(range(0, 21 - block, block))
+        assert {len(b.rows) for b in blocks[:-1]} <= {block}
+        rows = np.concatenate([block.rows.numpy() for block in blocks])
+        np.testing.assert_array_equal(rows, expected, strict=True)
+        labels = np.concatenate([block.labels(path).numpy() for block in blocks])
+        frauds = np.float32(np.arange(1, 21) % 2)[:, None]
+        np.testing.assert_array_equal(labels, frauds, strict=True)
 
 
 @pytest.mark.parametrize("group", [1, 7, 100])

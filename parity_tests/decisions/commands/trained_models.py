@@ -19,7 +19,7 @@ from torch_impl.base.sealed import unsealed
 
 BALANCES = ("none", "class-weights", "oversample")
 ROWS, FRAUDS = 2400, 90
-SEED, BATCH, PATIENCE = 4, 128, 3
+SEED, BATCH, PATIENCE = 4, 128, 1
 EPOCHS = {"none": 6, "class-weights": 15, "oversample": 2}
 
 

@@ -151,14 +151,13 @@ def flushed(x: np.ndarray) -> np.ndarray:
     return np.where(np.abs(x) < TINY, 0, x)
 
 
-@pytest.mark.parametrize("flush", [True, False], ids=["flushed", "kept"])
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_a_subnormal_number_may_be_flushed(name: str, flush: bool) -> None:
+def test_a_subnormal_number_may_be_flushed(name: str) -> None:
     """What comes in and what goes out, by some loops of TensorFlow's and not by others."""
     x = np.array([1, 0.99, 0.5, 1e-3, -1e-3, -0.5, -0.99, -1]) * TINY
     f = ACTIVATIONS[name]
     value, allowance = applied(f, exactly(x))
-    came = flushed(f.function(flushed(x))) if flush else value
+    came = flushed(f.function(flushed(x)))
     assert (np.abs(came - value) <= allowance).all()
     assert (allowance <= 4e-36 + f.ulp * 2.0**-21).all()
     # One loop hands negative ones through a ReLU as they are.
@@ -269,16 +268,16 @@ def rounded(x: np.ndarray, bits: int) -> np.ndarray:
 X = np.concatenate([np.arange(-512, 513) / 128, np.linspace(-4, 4, 300, dtype="f4")])
 
 
-@pytest.mark.parametrize("bits", [8, 11], ids=["bfloat16", "float16"])
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_a_result_of_fewer_bits_breaks_its_bound(name: str, bits: int) -> None:
+def test_a_result_of_fewer_bits_breaks_its_bound(name: str) -> None:
     """Rounded to those of half precision, wherever that is by more than 64 ULP of x or of 1."""
     f = ACTIVATIONS[name]
     value, allowance = applied(f, exactly(X))
-    error = np.abs(rounded(value, bits) - value)
-    wrong = error > 64 * np.spacing(np.maximum(np.abs(X), 1).astype(np.float32))
-    assert wrong.sum() > 20
-    assert (error > allowance)[wrong].all()
+    for bits in (8, 11):  # bfloat16, float16
+        error = np.abs(rounded(value, bits) - value)
+        wrong = error > 64 * np.spacing(np.maximum(np.abs(X), 1).astype(np.float32))
+        assert wrong.sum() > 20, bits
+        assert (error > allowance)[wrong].all(), bits
 
 
 MISTAKES: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {

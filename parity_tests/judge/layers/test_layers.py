@@ -49,18 +49,19 @@ INPUTS = {
 }
 
 
-@pytest.mark.parametrize("inputs", INPUTS)
 @pytest.mark.parametrize("case", CASES)
-def test_any_right_way_stays_within_the_bound(case: str, inputs: str) -> None:
+def test_any_right_way_stays_within_the_bound(case: str) -> None:
     """In any order of summation, one rounding per operation, and PyTorch's own."""
-    x = INPUTS[inputs]
-    expected = CASES[case].bound(exactly(x))
-    for way, answer in CASES[case].ways.items():
-        with np.errstate(all="ignore"):
-            came = answer(x)
-        result = within(way, "proven", came, came, *expected)
-        assert came.dtype == F32
-        assert result.agree, (way, result.detail)
+    broken = {}
+    for inputs, x in INPUTS.items():
+        expected = CASES[case].bound(exactly(x))
+        for way, answer in CASES[case].ways.items():
+            with np.errstate(all="ignore"):
+                came = answer(x)
+            result = within(way, "proven", came, came, *expected)
+            if came.dtype != F32 or not result.agree:
+                broken[inputs, way] = result.detail
+    assert broken == {}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -21,22 +22,18 @@ from torch_impl.keras.losses.names import LOSSES, keras_loss
 CLASSES = sorted({made.__name__ for made in LOSSES.values()})
 
 
+SHAPES: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
+    ((4, 1), (1, 4)), ((4,), (4,)), ((4, 2), (4, 3)), ((4, 2), (3,)), ((3, 2), (4, 1)), ((), ()),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("name", CLASSES)
-@pytest.mark.parametrize(
-    ("outputs", "labels"),
-    [((4, 1), (1, 4)), ((4,), (4,)), ((4, 2), (4, 3)), ((4, 2), (3,)), ((3, 2), (4, 1)), ((), ())],
-    ids=str,
-)
-def test_labels_of_another_shape_are_refused(
-    name: str, outputs: tuple[int, ...], labels: tuple[int, ...]
-) -> None:
+def test_labels_of_another_shape_are_refused(name: str) -> None:
     """In one line with both shapes; nothing is broadcast."""
-    with pytest.raises(
-        ValueError, match=r"^\w+: outputs came as .* labels as .*; expected"
-    ) as error:
-        keras_loss(name)(torch.zeros(outputs), torch.zeros(labels))
-    assert f"{outputs}, labels as {labels}" in str(error.value)
-    assert "\n" not in str(error.value)
+    for outputs, labels in SHAPES:
+        told = f"outputs came as {outputs}, labels as {labels}; expected"
+        with pytest.raises(ValueError, match=rf"^\w+: {re.escape(told)}.*$"):
+            keras_loss(name)(torch.zeros(outputs), torch.zeros(labels))
 
 
 @pytest.mark.parametrize("name", [name for name in CLASSES if "Sparse" not in name])

@@ -313,9 +313,8 @@ ONE_BY_ONE = [
 ]
 
 
-@pytest.mark.parametrize(("first", "second"), ONE_BY_ONE)
-def test_two_groups_are_two_optimizers(first: str, second: str) -> None:
-    """Each group has options of its own, and no others."""
+def same_in_groups(first: str, second: str) -> bool:
+    """Whether one optimizer of two groups ends where two optimizers do."""
     kind = KINDS[CASES[first].kind]
     numbers = {**kind([nn.Parameter(torch.ones(1))]).defaults, **dict.fromkeys(kind.OPTIONS)}
     if kind is KerasAdamW:
@@ -332,7 +331,13 @@ def test_two_groups_are_two_optimizers(first: str, second: str) -> None:
         step(ours, together, gradient)
         for optimizer in apart:
             step(theirs, optimizer, gradient)
-    assert same_bits(one, other)
+    return same_bits(one, other)
+
+
+def test_two_groups_are_two_optimizers() -> None:
+    """Each group has options of its own, and no others."""
+    assert len(ONE_BY_ONE) > 20
+    assert [pair for pair in ONE_BY_ONE if not same_in_groups(*pair)] == []
 
 
 def test_a_global_norm_is_of_all_groups() -> None:
