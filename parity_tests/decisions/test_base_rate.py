@@ -115,7 +115,12 @@ def check(came: np.ndarray, expected: np.ndarray, allowance: np.ndarray) -> None
     assert result.agree, result.detail
 
 
-@pytest.fixture(scope="module", params=TRAININGS)
+@pytest.fixture(
+    scope="module",
+    params=[
+        name if name == "both" else pytest.param(name, marks=pytest.mark.slow) for name in TRAININGS
+    ],
+)
 def case(request: pytest.FixtureRequest) -> tuple[Training, FraudPipeline]:
     training = TRAININGS[request.param]
     return training, trained(training)

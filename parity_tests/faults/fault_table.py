@@ -545,7 +545,7 @@ FAULTS = (
     Change("compiled: the scale of a rate that float32 holds", _NATIVE, 'np.array(1 / (1 - drop.rate), dtype=real)', 'np.array(1 / (1 - float(np.float32(drop.rate))), dtype=real)', _EPOCH),
     Change("compiled: the rate is not rounded to float32", _NATIVE, "math.ceil(float(np.float32(drop.rate)) * 2**23)", "math.ceil(drop.rate * 2**23)", _EPOCH),
     Change("compiled: a rate between two draws keeps the lower", _NATIVE, "math.ceil(float(np.float32(drop.rate)) * 2**23)", "math.floor(float(np.float32(drop.rate)) * 2**23)", _EPOCH),
-    Change("compiled: a batch goes on for its whole size", _CPP, 'least<int64_t>(TILE, job.batch_rows - at)', 'least<int64_t>(TILE, job.batch - at)', _BYTES),
+    Change("compiled: a batch goes on for its whole size", _CPP, 'least<int64_t>(TILE, job.batch_rows - at)', 'least<int64_t>(TILE, job.batch - at)', _BYTES, live=True),
     Change("several processes: gradients are not added up", "torch_impl/training/epochs.py", "batch.group.add_up(flat)", "pass", ("test_group_runs.py::test_a_group_trains_as_one_keras_process_trained",)),
     Change("several processes: a tree that begins at the other end", "torch_impl/training/shares.py", "zip(parts[0::2], parts[1::2], strict=False)", "zip(parts[-2::-2], parts[-1::-2], strict=False)", ("test_shares.py",)),
     Change("several processes: each draws the first one's masks", _DRAWING, "self.part.first * math.prod", "0 * math.prod", ("test_shares.py",)),
@@ -562,10 +562,10 @@ FAULTS = (
     Change("compiled: the last two buckets are one", _CPP, "round_up(p * BUCKETS) - Real(1))", "least(Real(BUCKETS - 2), round_up(p * BUCKETS) - Real(1)))", ("test_steps.py::test_rows_are_counted_where_their_probabilities_are",)),
     
     
-    Change("compiled: rows written back", _CPP, '        forward_hidden(rows.x, rows.count, w, t.hidden);\n        if', '        forward_hidden(rows.x, rows.count, w, t.hidden);\n        const_cast<Real *>(rows.x)[0] += Real(0);\n        if', _BYTES),
-    Change("compiled: the row before is read with each", _CPP, "backward_kernel1<1>(x + i, rows, t, g.kernel1 + i);", "x[i - F] == Real(1e30) ? void() : backward_kernel1<1>(x + i, rows, t, g.kernel1 + i);", _BYTES),
-    Change("compiled: the label after the last is read", _CPP, "t.probability[r] = sigmoid(z, e);", "t.probability[r] = z < 0 || (r + 1 == rows && y[r + 1] == Real(1e30)) ? e * q : q;", _BYTES),
-    Change("compiled: words for eight units alone", _CPP, "uint32_t words[TILE * H];", "uint32_t words[TILE * 8];", _BYTES),
+    Change("compiled: rows written back", _CPP, '        forward_hidden(rows.x, rows.count, w, t.hidden);\n        if', '        forward_hidden(rows.x, rows.count, w, t.hidden);\n        const_cast<Real *>(rows.x)[0] += Real(0);\n        if', _BYTES, live=True),
+    Change("compiled: the row before is read with each", _CPP, "backward_kernel1<1>(x + i, rows, t, g.kernel1 + i);", "x[i - F] == Real(1e30) ? void() : backward_kernel1<1>(x + i, rows, t, g.kernel1 + i);", _BYTES, live=True),
+    Change("compiled: the label after the last is read", _CPP, "t.probability[r] = sigmoid(z, e);", "t.probability[r] = z < 0 || (r + 1 == rows && y[r + 1] == Real(1e30)) ? e * q : q;", _BYTES, live=True),
+    Change("compiled: words for eight units alone", _CPP, "uint32_t words[TILE * H];", "uint32_t words[TILE * 8];", _BYTES, live=True),
     Change("compiled: hooks of the optimizer not called", _PLAIN, "for thing in objects]", "for thing in objects[:-1]]", _WATCHED),
     Change("compiled: hooks of all modules not called", _PLAIN, "for kind in (nn.Module, torch.optim.Optimizer)]", "for kind in (torch.optim.Optimizer,)]", _WATCHED),
     Change("compiled: hooks of all optimizers not called", _PLAIN, "for kind in (nn.Module, torch.optim.Optimizer)]", "for kind in (nn.Module,)]", _WATCHED),

@@ -50,6 +50,7 @@ def mutated_tensors(draw: random.Random, facts: dict[str, Any], held: dict[str, 
     return sealed_text(json.dumps(facts), held)
 
 
+@pytest.mark.slow
 def test_mutated_pipelines_are_read_or_refused_in_time(tmp_path: Path) -> None:
     """The same on every run; each outcome occurs, and what was read predicts."""
     good = content_of(a_pipeline(3, 2, columns=["a", "b", "c"]), tmp_path)

@@ -88,6 +88,7 @@ def test_torch_trains_as_keras_trained(
     assert_agree(proved(name, recordings, device, compiled=path == "compiled"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_wrong_number_of_a_run_makes_its_stage_differ(name: str, recordings: Recordings) -> None:
     """Of 2**-7 of the largest in float32, of 1e-12 in float64, and no other stage.

@@ -62,22 +62,20 @@ def read_only(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("shuffle", [True, False], ids=["shuffled", "in-order"])
 @pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "eager"])
-@pytest.mark.parametrize("form", [*FORMS, "read-only-arrays"])
-def test_rows_of_every_form_train_to_the_same_bits(
-    form: str, compiled: bool, shuffle: bool
-) -> None:
+def test_rows_of_every_form_train_to_the_same_bits(compiled: bool, shuffle: bool) -> None:
     """And the caller's arrays are left as they were."""
     x, y = rows_and_labels()
     options: dict[str, Any] = {"compiled": compiled, "shuffle": shuffle}
     expected = trained(x, y, validation_data=(x, y), **options)
     kept = x.copy(), y.copy()
-    given = (FORMS | {"read-only-arrays": read_only})[form](x, y)
-    held_out = given[0] if given[1] is None else given
-    weights, history = trained(*given, validation_data=held_out, **options)
-    assert_same(weights, expected[0])
-    assert history == expected[1]
-    np.testing.assert_array_equal(x, kept[0])
-    np.testing.assert_array_equal(y, kept[1])
+    for form, made in (FORMS | {"read-only-arrays": read_only}).items():
+        given = made(x, y)
+        held_out = given[0] if given[1] is None else given
+        weights, history = trained(*given, validation_data=held_out, **options)
+        assert history == expected[1], form
+        assert_same(weights, expected[0])
+        np.testing.assert_array_equal(x, kept[0], form)
+        np.testing.assert_array_equal(y, kept[1], form)
 
 
 @pytest.mark.parametrize("form", [np.asarray, torch.tensor, np.ndarray.tolist])

@@ -287,6 +287,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
             yield from places(value[key], (*path, key))
 
 
+@pytest.mark.slow
 def test_any_value_at_any_place_of_a_config_is_read_or_refused_in_one_line() -> None:
     """A type that JSON has where another was expected; nothing but a `KerasFileError` comes."""
     root = json.loads(json.dumps(model_config(NETWORK, "float32")))

@@ -17,6 +17,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.slow
 def test_not_one_byte_beside_the_arrays_is_touched_whatever_the_width() -> None:
     """Rows, labels, weights, parameters, moments, streams and sums between guarded pages.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,15 @@ from torch.nn.parallel import DistributedDataParallel
 
 from parity_tests.sides.training_pair import torch_fits
 from parity_tests.training.small_runs import FEATURES, rows_and_labels
-from torch_impl import Callback, FraudClassifier, KerasDropout, fit, load_keras
+from torch_impl import Callback, FraudClassifier, KerasDropout, KerasSGD, fit, load_keras
 from torch_impl.base.processes import processes
 from torch_impl.keras.layers.noise import KerasAlphaDropout, KerasGaussianNoise
 from torch_impl.keras_files.modules import contents_of
+from torch_impl.training import together
 
 __all__ = [
-    "fit_of_file", "fit_of_map", "fits", "from_first", "slow_fit", "small_fit",
+    "faults", "fit_of_file", "fit_of_map", "fit_of_other_code", "fits", "from_first", "slow_fit",
+    "small_fit",
 ]  # fmt: skip
 
 
@@ -39,6 +41,28 @@ def small_fit(**options: Any) -> tuple[dict[str, np.ndarray], dict[str, list[flo
     history = fit(model, x, y, **(defaults | options))
     state = {k: v.numpy() for k, v in model.state_dict().items() if isinstance(v, torch.Tensor)}
     return state, history.history
+
+
+def faults(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What `small_fit` says to each of these runs, one after the other; nothing if it trains."""
+    told = []
+    for options in runs:
+        try:
+            small_fit(**options)
+        except ValueError as error:
+            told.append(str(error))
+        else:
+            told.append("")
+    return told
+
+
+def fit_of_other_code(other: bool) -> Any:
+    """`small_fit`, in this process by sources that hold something else."""
+    if other:
+        read = Path.read_bytes
+        Path.read_bytes = lambda path: read(path) + b"#"  # type: ignore[method-assign]
+    together._code.cache_clear()
+    return small_fit()
 
 
 def _of_layers(*middle: nn.Module, seed: int) -> nn.Module:
@@ -61,7 +85,7 @@ MODELS = {
 def fit_of_file(path: str, x: np.ndarray, y: np.ndarray, **options: Any) -> dict[str, np.ndarray]:
     """The weights of a file's model, by Keras's names, after a run by plain SGD in double."""
     model = load_keras(path).double()
-    plain = torch.optim.SGD(model.parameters(), 2**-7)
+    plain = KerasSGD(model.parameters(), 2**-7)
     fit(model, x, y, optimizer=plain, shuffle=False, progress=False, **options)
     weights = contents_of(model).weights.items()
     return {name: tensor.numpy() for name, tensor in weights if tensor.is_floating_point()}

@@ -81,6 +81,7 @@ SCHEDULERS: dict[str, Made] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SCHEDULERS)
 def test_a_resumed_run_goes_on_with_the_same_rates(kind: str, tmp_path: Path) -> None:
     """Six epochs, and three and three: weights, rates and the scheduler's own state."""
