@@ -54,6 +54,18 @@ def test_python_example_runs(number: int) -> None:
     assert fault is None, fault
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_every_named_file_is_there(page: str) -> None:
+    """By its path or by the end of it."""
+    named = set(re.findall(r"`([\w./]+\.(?:py|ipynb|cpp|h))`", PAGES[page]))
+    files = [
+        f"/{path.relative_to(ROOT).as_posix()}"
+        for room in ("data", "keras_ref", "torch_impl", "parity_tests")
+        for path in (ROOT / room).rglob("*.*")
+    ]
+    assert [name for name in named if not any(f.endswith(f"/{name}") for f in files)] == []
+
+
 def test_every_named_proof_exists() -> None:
     """A row of the migration table without its test proves nothing."""
     named = [test.split("::") for test in re.findall(r"`(parity_tests/[^`]*::[^`]*)`", TEXT)]
