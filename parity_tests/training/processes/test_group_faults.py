@@ -82,7 +82,7 @@ def test_a_killed_process_ends_the_run_and_another_number_goes_on(tmp_path: Path
 def test_two_runs_on_one_checkpoint_refuse_each_other(tmp_path: Path) -> None:
     """All of the second group's members say so; the first run ends as if there had been none."""
     checkpoint = tmp_path / "run.safetensors"
-    fit = partial(work.slow_fit, epochs=200, checkpoint=checkpoint)
+    fit = partial(work.slow_fit, epochs=100, checkpoint=checkpoint)
     with Group(2, fit) as first:
         until = time.monotonic() + BOUND
         while not epochs_in(checkpoint) and time.monotonic() < until:

@@ -32,7 +32,7 @@ def make_small(put: Callable[[Any, str, Any], None] = setattr) -> None:
     put(tables, "ROWS", BLOCK)
     put(scoring, "_PART", BLOCK)
     put(parts, "_BLOCKS", BLOCKS)
-    put(csv_blocks, "_BYTES", 5_000)
+    put(csv_blocks, "_BYTES", 20_000)
     put(csv_rows, "_CHUNK", 7_001)
 
 

@@ -34,24 +34,25 @@ def counted(path: Path, count: int = 1) -> CsvRows:
     return found[-1]
 
 
-@pytest.mark.parametrize("count", [1, 3])
-@pytest.mark.parametrize("chunk", [1, 2, 7, 64, 1 << 20])
 @pytest.mark.parametrize("form", [*PLAIN, *MIXED])
 def test_a_span_is_the_text_of_its_rows(
-    form: str, chunk: int, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every pair of a first row and one after the last, as Python reads the text."""
-    monkeypatch.setattr(csv_rows, "_CHUNK", chunk)
     path = tmp_path / "t.csv"
     path.write_bytes(MIXED[form].encode() if form in MIXED else FORMS[form](TEXT))
-    rows = parsed(path.read_bytes())[1:]
-    found = counted(path, count)
-    assert found.rows == len(rows) > 0
-    for first in range(len(rows)):
-        for stop in range(first + 1, len(rows) + 1):
-            span = found.span(first, stop)
-            came = parsed(path.read_bytes()[span.begin : span.end])
-            assert (span.first, span.stop, came[first == 0 :]) == (first, stop, rows[first:stop])
+    text = path.read_bytes()
+    rows = parsed(text)[1:]
+    for chunk, count in ((1, 1), (2, 3), (7, 1), (7, 3), (64, 3), (1 << 20, 1), (1 << 20, 3)):
+        monkeypatch.setattr(csv_rows, "_CHUNK", chunk)
+        found = counted(path, count)
+        assert found.rows == len(rows) > 0, (chunk, count)
+        for first in range(len(rows)):
+            for stop in range(first + 1, len(rows) + 1):
+                span = found.span(first, stop)
+                came = parsed(text[span.begin : span.end])[first == 0 :]
+                told = (chunk, count, first, stop)
+                assert (span.first, span.stop, came) == (first, stop, rows[first:stop]), told
 
 
 def parsed(text: bytes) -> list[list[str]]:
@@ -78,18 +79,18 @@ def test_a_span_is_read_as_the_whole_table_is(
         np.testing.assert_array_equal(came, np.stack([-(own - 0.5), own, own - 0.25], axis=1))
 
 
-@pytest.mark.parametrize("chunk", [1, 3, 1 << 20])
 @pytest.mark.parametrize(
     "row", ['5" wide,1', 'a""b,1', '"a"b"c,1', '"open,1', '5",\n"6,1', ' "a",1'],
 )  # fmt: skip
 def test_of_lone_quotes_nothing_is_concluded(
-    row: str, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where a reader of CSV may see other rows than whoever counts quotes."""
-    monkeypatch.setattr(csv_rows, "_CHUNK", chunk)
     path = tmp_path / "t.csv"
     path.write_text(f'x,b\n1,1\n{row}\n"2",2\n', "utf-8")
-    assert count_csv_rows(path, Processes()) is None
+    for chunk in (1, 3, 1 << 20):
+        monkeypatch.setattr(csv_rows, "_CHUNK", chunk)
+        assert count_csv_rows(path, Processes()) is None, chunk
 
 
 @pytest.mark.parametrize("blank", [2, 3, 4])
