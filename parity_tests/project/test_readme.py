@@ -58,11 +58,9 @@ def test_python_example_runs(number: int) -> None:
 def test_every_named_file_is_there(page: str) -> None:
     """By its path or by the end of it."""
     named = set(re.findall(r"`([\w./]+\.(?:py|ipynb|cpp|h))`", PAGES[page]))
-    files = [
-        f"/{path.relative_to(ROOT).as_posix()}"
-        for room in ("data", "keras_ref", "torch_impl", "parity_tests")
-        for path in (ROOT / room).rglob("*.*")
-    ]
+    rooms = [ROOT / room for room in ("data", "keras_ref", "torch_impl", "parity_tests")]
+    paths = [*ROOT.glob("*.*"), *(path for room in rooms for path in room.rglob("*.*"))]
+    files = [f"/{path.relative_to(ROOT).as_posix()}" for path in paths]
     assert [name for name in named if not any(f.endswith(f"/{name}") for f in files)] == []
 
 
