@@ -31,10 +31,10 @@ PATHS: dict[str, dict[str, bool]] = {
 }  # fmt: skip
 
 
-def assert_agree(results: list[StageResult]) -> None:
+def assert_agree(results: list[StageResult], path: str = "") -> None:
     assert results
     for result in results:
-        assert result.agree, f"{result.stage}: {result.detail}"
+        assert result.agree, f"{path} {result.stage}: {result.detail}"
 
 
 # On two cores more processes than two take turns, which takes seconds.
@@ -67,8 +67,8 @@ def test_a_group_trains_as_one_keras_process_trained(
 ) -> None:
     """By the same allowance as one process: in float64 to its rounding. All members have it."""
     first, *others = answers(name, count)
-    for run in first.values():
-        assert_agree(CASES[name].verdict(recordings.calls[name], run))
+    for path, run in first.items():
+        assert_agree(CASES[name].verdict(recordings.calls[name], run), path)
     for other in others:
         assert_agree(compare_exactly({}, other, first))
 
@@ -80,7 +80,7 @@ def test_any_number_of_processes_ends_on_the_same_bits(name: str, count: int, an
     (many, *_), (one,) = answers(name, count), answers(name, 1)
     for path in ("compiled", "tiled"):
         if (name, path) != ("run, odd number of units", "compiled"):  # is never compiled
-            assert_agree(compare_exactly({}, many[path], one[path]))
+            assert_agree(compare_exactly({}, many[path], one[path]), path)
 
 
 LIVE: dict[str, Any] = {
