@@ -812,7 +812,7 @@ FAULTS = (
     Change("shared: what is after a span in its row group is read", _TABLES, "max(span.stop - at - before, 0)", "batch.num_rows", ("test_parts.py",)),
     Change("shared: rows of a span are counted from zero", _TABLES, "first, held = wanted.first, []", "first, held = 0, []", ("test_parts.py",)),
     Change("shared: a blank line at the end of a span is none", _CSV, "if span is not None and row < span.stop:", "if False:", ("test_csv_rows.py",)),
-    Change("shared: a value is told a row too early", _CSV, "else before + 1)", "else before)", ("test_parts.py",)),
+    Change("shared: a line is told by the number of the one before", _CSV, "else before + 1)", "else before)", ("test_csv_rows.py",)),
     Change("shared: all processes make all parts", _PARTS, "[missing[i] for i in us.part(len(missing))]", "missing"),
     Change("shared: parts end within blocks", _PARTS, "size = _BLOCKS * tables.ROWS\n", "size = _BLOCKS * tables.ROWS + 1\n"),
     Change("shared: the last part leaves what is left", _PARTS, "self.rows if last else (number + 1) * size", "min(self.rows, (number + 1) * size)"),

@@ -74,8 +74,14 @@ def run(
     }
 
 
+def _say(what: object) -> None:
+    """In one piece: of two, a kill could leave the first alone, before the other's next line."""
+    sys.stdout.write(f"{what}\n")
+    sys.stdout.flush()
+
+
 def _say_and_wait(epoch: int) -> None:
-    print(epoch, flush=True)
+    _say(epoch)
     signal.sigwait([signal.SIGUSR1])
 
 
@@ -107,7 +113,7 @@ def main() -> None:
         path, kind, store, result = json.loads(line)
         process = os.fork()
         if not process:
-            print(os.getpid(), flush=True)
+            _say(os.getpid())
             if kind.isdigit():
                 _die_at_line(int(kind))
             facts = run(path, store, _say_and_wait if kind == "step" else _silent)
@@ -115,7 +121,7 @@ def main() -> None:
                 json.dump(facts, stream)
             os._exit(0)
         os.waitpid(process, 0)
-        print("dead", flush=True)
+        _say("dead")
 
 
 if __name__ == "__main__":

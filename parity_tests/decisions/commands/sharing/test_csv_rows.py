@@ -111,3 +111,16 @@ def test_a_blank_line_at_the_end_of_a_span_is_told(
     with pytest.raises(TableError) as caught:
         list(read_blocks(path, ["b"], progress=False, span=found.span(first, first + 2)))
     assert str(caught.value) == told
+
+
+def test_a_line_that_is_too_long_is_told_by_its_own_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a span that begins behind two rows."""
+    monkeypatch.setattr(csv_blocks, "_LONGEST_LINE", 400)
+    path = tmp_path / "t.csv"
+    lines = TEXT.splitlines()
+    lines[4] = f"{'x' * 400},{lines[4]}"
+    path.write_text("\n".join(lines), "utf-8")
+    with pytest.raises(TableError, match="line 5 has 400 characters or more"):
+        list(read_blocks(path, COLUMNS, progress=False, span=counted(path).span(2, 6)))
