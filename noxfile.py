@@ -77,7 +77,8 @@ def suite(session: nox.Session, name: str) -> None:
 def reference(session: nox.Session, keras: str, backend: str, version: str) -> None:
     """Every test that asks the live Keras, of one version."""
     distribution = backend + CPU if backend == "tensorflow" else backend
-    session.install(f"keras=={keras}", f"{distribution}=={version}")
+    # What the bench runs in Keras's process needs the last two.
+    session.install(f"keras=={keras}", f"{distribution}=={version}", "scikit-learn", "pandas")
     session.run(
         sys.executable, "-m", "pytest", "-m", "keras", "-n", "2", "--dist", "worksteal",
         tally_of(f"keras-{keras}-{backend}-{version}"), *session.posargs,

@@ -78,7 +78,8 @@ def gradients(
 def _tensorflow(model: keras.Model, x: Any, y: Any, weight: Any) -> list[np.ndarray]:
     import tensorflow as tf
 
-    x, y = tf.constant(x), tf.constant(y)  # Keras 2 takes no arrays here
+    # Keras 2 takes no arrays here.
+    x, y, weight = (a if a is None else tf.constant(a) for a in (x, y, weight))
 
     @tf.function
     def of_one_batch() -> list[tf.Tensor]:

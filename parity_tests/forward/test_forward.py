@@ -12,6 +12,7 @@ from data import prepare, synthetic
 from parity_tests.judge import bounds
 from parity_tests.judge.agreement import StageResult, within
 from parity_tests.reference.keras_process import KerasProcess
+from parity_tests.reference.markers import RANDOM_STREAM
 from parity_tests.report.stages import WEIGHT_SETS, Comparison
 from parity_tests.sides.compiler import each_way
 from parity_tests.sides.torch_side import classifier, forward_stages
@@ -93,6 +94,7 @@ def test_raw_rows_to_probabilities_agree_in_one_pass(
     assert_agree([within("one pass", "proven", ours, theirs, *expected)])
 
 
+@RANDOM_STREAM
 def test_trained_weights_are_trained(comparison: Comparison) -> None:
     """The fourth set differs from its start in every array, and the probabilities rank."""
     trained, start = comparison.weights["trained weights"], comparison.weights["prior bias"]

@@ -18,7 +18,7 @@ from parity_tests.bench.race import MissingError
 from parity_tests.bench.scripts import run_script
 from parity_tests.reference import keras_process
 from parity_tests.reference.keras_process import KerasProcess
-from parity_tests.reference.markers import reference
+from parity_tests.reference.markers import KERAS_3_FILES, reference
 from torch_impl import FeatureTransform, FraudClassifier, load_keras, load_pipeline
 
 
@@ -79,6 +79,7 @@ def test_an_epoch_of_keras_is_timed(
         assert epochs._keras("keras-tensorflow", material, processes, 2, full)()() > 0
 
 
+@KERAS_3_FILES
 def test_the_process_of_keras_never_holds_torch(
     material: Material, lent: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +105,7 @@ def test_a_process_of_torchs_cannot_import_tensorflow() -> None:
     assert not {"keras", "tensorflow"} & set(held)
 
 
+@KERAS_3_FILES
 def test_the_scripts_of_keras_do_the_tutorials_work(
     material: Material, keras: KerasProcess, tmp_path: Path
 ) -> None:
