@@ -94,8 +94,8 @@ def _growth(grown: Sequence[Grown]) -> str:
 
 def _shared(shared: Shared) -> str:
     lead = (
-        "Processes that torchrun started on this machine share out each batch. The last table is "
-        "computed from the ones above, for processes that have a machine each."
+        "Processes that torchrun started on this machine share out each batch. The last two tables "
+        "are computed from the ones above, for processes that have a machine each."
     )
     body = "".join(
         skeleton.scrolling(heads[0], skeleton.listing(heads, skeleton.table_rows(rows)))
