@@ -18,8 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from parity_tests.bench import epochs, rows, whole
-from parity_tests.bench.growth import rows as growth
-from parity_tests.bench.growth import shared as sharing
+from parity_tests.bench.growth import by_processes, by_rows
 from parity_tests.bench.material import FULL_SIZE, Material
 from parity_tests.bench.processes import Processes
 from parity_tests.bench.race import Comparison, Rounds
@@ -43,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = _parsed(arguments)
     console = Console()
     comparisons: list[Comparison] = []
-    grown: list[growth.Grown] = []
+    grown: list[by_rows.Grown] = []
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         material = Material(Path(folder), options.rows)
         with Processes(dict(options.python)) as processes:
@@ -51,10 +50,10 @@ def main(arguments: list[str] | None = None) -> None:
                 comparisons.append(comparison)
                 print_comparison(comparison, console)
         if options.growth:
-            for one in growth.measure(material, options.works, options.sizes):
+            for one in by_rows.measure(material, options.works, options.sizes):
                 grown.append(one)
             print_growth(grown, console)
-        shared = sharing.measure(material) if options.shared else None
+        shared = by_processes.measure(material) if options.shared else None
         if shared:
             print_shared(shared, console)
     origin = machine() | {"rows": f"{options.rows:,}"} | _versions()
@@ -116,12 +115,12 @@ def _parsed(arguments: list[str] | None) -> argparse.Namespace:
         help="training by several processes too, and what many would take",
     )  # fmt: skip
     parser.add_argument(
-        "--sizes", nargs="+", type=int, default=growth.SIZES, metavar="ROWS",
+        "--sizes", nargs="+", type=int, default=by_rows.SIZES, metavar="ROWS",
         help="of the growth (default 10,000 to 10,000,000)",
     )  # fmt: skip
     parser.add_argument(
-        "--works", nargs="+", choices=growth.WORKS, default=growth.WORKS, metavar="WORK",
-        help=f"whose growth is measured, of {'; '.join(growth.WORKS)} (default all)",
+        "--works", nargs="+", choices=by_rows.WORKS, default=by_rows.WORKS, metavar="WORK",
+        help=f"whose growth is measured, of {'; '.join(by_rows.WORKS)} (default all)",
     )  # fmt: skip
     parser.add_argument(
         "--python", action="append", default=[], type=_backend_and_path, metavar="BACKEND=PATH",
@@ -153,7 +152,7 @@ def _parsed(arguments: list[str] | None) -> argparse.Namespace:
         folder = options.folder or tempfile.gettempdir()
         free, needed = (
             shutil.disk_usage(folder).free,
-            growth.space_needed(options.works, options.sizes),
+            by_rows.space_needed(options.works, options.sizes),
         )
         if free < needed:
             parser.error(

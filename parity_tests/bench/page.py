@@ -7,8 +7,8 @@ from html import escape
 
 from matplotlib.figure import Figure
 
-from parity_tests.bench.growth.rows import Grown
-from parity_tests.bench.growth.shared import Shared
+from parity_tests.bench.growth.by_processes import Shared
+from parity_tests.bench.growth.by_rows import Grown
 from parity_tests.bench.race import Comparison
 from parity_tests.bench.table import GROWTH_HEADS, HEADS, growth_rows, shared_tables, standing_rows
 from torch_impl.pages import skeleton

@@ -8,9 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from parity_tests.bench.growth.by_processes import NETWORK, PLANNED, Shared
+from parity_tests.bench.growth.by_rows import Grown
 from parity_tests.bench.growth.cost import Cost
-from parity_tests.bench.growth.rows import Grown
-from parity_tests.bench.growth.shared import NETWORK, PLANNED, Shared
 from parity_tests.bench.race import Comparison
 
 __all__ = [

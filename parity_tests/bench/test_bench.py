@@ -14,8 +14,7 @@ import pytest
 
 from parity_tests.bench import __main__ as bench
 from parity_tests.bench import processes, whole
-from parity_tests.bench.growth import rows as growth
-from parity_tests.bench.growth import rows_worker
+from parity_tests.bench.growth import by_rows, by_rows_worker
 from parity_tests.bench.material import Material
 from parity_tests.bench.page import page
 from parity_tests.bench.race import Comparison, MissingError, Rounds, Standing
@@ -42,9 +41,9 @@ COMPARISONS = [
     ),
 ]
 GROWN = [
-    growth.Grown(work, rows, 1e-3 * (number + 1) + 1e-7 * rows, 10**6 * (number + 1) + 232 * rows)
-    for number, work in enumerate(growth.WORKS)
-    for rows in growth.SIZES
+    by_rows.Grown(work, rows, 1e-3 * (number + 1) + 1e-7 * rows, 10**6 * (number + 1) + 232 * rows)
+    for number, work in enumerate(by_rows.WORKS)
+    for rows in by_rows.SIZES
 ]
 ORIGIN = {"torch": "2.13.0", "processor": "a < b"}
 
@@ -163,7 +162,7 @@ def test_a_process_that_fails_is_none(tmp_path: Path) -> None:
         whole._seconds(command, tmp_path / "out")
 
 
-@pytest.mark.parametrize("work", growth.WORKS)
+@pytest.mark.parametrize("work", by_rows.WORKS)
 def test_each_work_is_measured_as_it_grows(
     work: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -172,8 +171,8 @@ def test_each_work_is_measured_as_it_grows(
     file = material.pipeline
     if "score" in work:
         file = tmp_path / f"grown{'.csv' if 'CSV' in work else '.parquet'}"
-        growth._write(material, file, 700)
-    rows_worker.main([work, str(material.raw), str(file), "700"])
+        by_rows._write(material, file, 700)
+    by_rows_worker.main([work, str(material.raw), str(file), "700"])
     found = json.loads(capsys.readouterr().out.splitlines()[-1].partition("found: ")[2])
     assert found["seconds"] > 0
     assert found["bytes"] >= 0

@@ -6,9 +6,9 @@ A step of B rows on N processes of T threads each takes
 
 `row` is a row's way forward and back, which is shared out in whole subtrees of tiles; `order` is
 its place in Keras's order of rows, which every process finds for all; `sent` are the bytes of the
-subtrees' sums, which gloo adds up around a ring. It rests on: threads that share out rows without
-loss, processes that begin at the same moment, and a network between any two that costs what it
-costs between the two that were measured. It leaves out adding up the subtrees.
+subtrees' sums, which are taken to go around a ring. It rests on: threads that share out rows
+without loss, processes that begin at the same moment, and a network between any two that costs what
+it costs between the two that were measured. It leaves out adding up the subtrees.
 """
 
 from __future__ import annotations
@@ -100,6 +100,7 @@ def fitted(
 
 
 def _line(points: Sequence[tuple[int, float]]) -> tuple[float, float]:
+    """Slope and start; one that comes out below zero is lost in the noise, and none."""
     x, y = np.array(points, dtype=float).T
     slope, start = np.polyfit(x, y, 1, w=1 / y)
     return max(0.0, float(slope)), max(0.0, float(start))

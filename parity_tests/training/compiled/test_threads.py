@@ -45,11 +45,13 @@ def test_any_number_of_threads_gives_the_same_bits(
             np.testing.assert_array_equal(came, expected, strict=True)
 
 
-@pytest.mark.parametrize(("batch_size", "helpers"), [(64, 0), (511, 0), (512, 1), (2048, 7)])
-def test_a_batch_too_small_to_pay_starts_no_thread(
+@pytest.mark.parametrize(
+    ("batch_size", "helpers"), [(64, 0), (511, 0), (512, 1), (2048, 7), (8192, 15)]
+)
+def test_no_thread_is_started_for_whom_there_is_no_work(
     batch_size: int, helpers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of eight, a thread for each four tiles of 64 rows; the caller's is one of them."""
+    """One for each four tiles of 64 rows, and for each of 16 slots, the caller's among them."""
     started = []
 
     class Counted(threading.Thread):
@@ -58,10 +60,10 @@ def test_a_batch_too_small_to_pay_starts_no_thread(
             super().start()
 
     monkeypatch.setattr(native, "Thread", Counted)
-    x, y = rows_and_labels(4096)
+    x, y = rows_and_labels(8192)
     before = torch.get_num_threads()
     try:
-        torch.set_num_threads(8)
+        torch.set_num_threads(32)
         model = FraudClassifier(5, 8, seed=3)
         fit(model, x, y, batch_size=batch_size, epochs=1, seed=1, progress=False)
     finally:

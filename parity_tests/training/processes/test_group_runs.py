@@ -103,9 +103,10 @@ def test_batches_that_no_number_of_processes_divides(keras: KerasProcess) -> Non
     }
     theirs = keras_fits(keras, **options)
     runs = {path: options | PATHS[path] for path in ("compiled", "eager")}
-    for answer in in_group(3, work.fits, runs):
-        for path, run in answer.items():
-            assert_agree(compare_runs(path, run, theirs))
+    for count in (2, 3, 4):
+        for answer in in_group(count, work.fits, runs):
+            for path, run in answer.items():
+                assert_agree(compare_runs(f"{count} processes, {path}", run, theirs))
 
 
 CHAIN: list[Any] = [

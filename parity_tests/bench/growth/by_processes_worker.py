@@ -1,4 +1,4 @@
-"""`shared_worker FEATURES ROWS BATCH …`: one of the processes, or the only one, of training runs.
+"""`by_processes_worker FEATURES ROWS BATCH …`: one process of those that share training runs.
 
 Prints JSON: whether they agree with Keras's recorded runs, what a step takes for each size of
 batch, and how much of it the processes wait for each other's sums.

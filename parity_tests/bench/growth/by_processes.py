@@ -96,7 +96,7 @@ def measure(
         RuntimeError: a process failed.
     """
     arguments = (material.features, rows, *batches)
-    groups = {count: answers("shared_worker", arguments, count) for count in counts}
+    groups = {count: answers("by_processes_worker", arguments, count) for count in counts}
     firsts = {count: members[0] for count, members in groups.items()}
     exchanges = [
         Exchange(count, **one) for count, first in firsts.items() for one in first["exchanges"]

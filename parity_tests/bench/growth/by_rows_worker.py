@@ -1,4 +1,4 @@
-"""`rows_worker WORK RAW FILE ROWS`: the time and the peak memory of one work on so many rows.
+"""`by_rows_worker WORK RAW FILE ROWS`: the time and the peak memory of one work on so many rows.
 
 Prints JSON. The peak is the process's own, above what it is after its imports, the rows that
 it is given included.

@@ -72,7 +72,7 @@ def measure(material: Material, works: Sequence[str], sizes: Sequence[int]) -> I
 
 
 def _asked(work: str, material: Material, file: Path, rows: int, processes: int = 1) -> Grown:
-    found = answers("rows_worker", (work, material.raw, file, rows), processes)
+    found = answers("by_rows_worker", (work, material.raw, file, rows), processes)
     return Grown(work, rows, *(max(one[name] for one in found) for name in ("seconds", "bytes")))
 
 
