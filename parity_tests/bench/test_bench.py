@@ -166,7 +166,7 @@ def test_a_process_that_fails_is_none(tmp_path: Path) -> None:
 def test_each_work_is_measured_as_it_grows(
     work: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    """Seconds, and what the process held at most."""
+    """On as many rows as it says; what a process of its own holds: `growth/test_growth.py`."""
     material = Material(tmp_path, 300)
     file = material.pipeline
     if "score" in work:
@@ -175,7 +175,6 @@ def test_each_work_is_measured_as_it_grows(
     by_rows_worker.main([work, str(material.raw), str(file), "700"])
     found = json.loads(capsys.readouterr().out.splitlines()[-1].partition("found: ")[2])
     assert found["seconds"] > 0
-    assert found["bytes"] >= 0
     if "score" in work:
         scores = file.with_name(f"scores{file.suffix}")
         rows = sum(len(block.rows) for block in read_blocks(scores, ["probability"]))

@@ -23,6 +23,8 @@ BATCHES = (BATCH_SIZE, 16_384, 131_072)
 """Rows of them."""
 ROWS = 2**20
 """Of an epoch, at least."""
+EXCHANGES = 200
+"""Of each size."""
 NETWORK = (25e-6, 8 / 10e9)
 """Seconds a message and a byte, of ordinary Ethernet: assumed, not measured."""
 
@@ -82,7 +84,7 @@ class Shared(NamedTuple):
 
 def measure(
     material: Material, counts: Sequence[int] = COUNTS, batches: Sequence[int] = BATCHES,
-    rows: int = ROWS,
+    rows: int = ROWS, exchanges: int = EXCHANGES,
 ) -> Shared:  # fmt: skip
     """Each group in processes of its own, one group after the other.
 
@@ -91,14 +93,15 @@ def measure(
         counts: of processes, 1 and 2 among them.
         batches: rows of them, at least two sizes.
         rows: of an epoch, at least.
+        exchanges: of each size.
 
     Raises:
         RuntimeError: a process failed.
     """
-    arguments = (material.features, rows, *batches)
+    arguments = (material.features, rows, exchanges, *batches)
     groups = {count: answers("by_processes_worker", arguments, count) for count in counts}
     firsts = {count: members[0] for count, members in groups.items()}
-    exchanges = [
+    sent_alone = [
         Exchange(count, **one) for count, first in firsts.items() for one in first["exchanges"]
     ]
     plain = {
@@ -108,10 +111,10 @@ def measure(
     alone = [Measured(of["batch"], of["seconds"], of["outside"]) for of in plain[1]]
     sent, batch = plain[2][0]["bytes"], plain[2][0]["batch"]
     slot_bytes = sent / share_of(batch, Processes(0, 2)).of
-    of_two = [(one.bytes, one.seconds) for one in exchanges if one.processes == 2]
+    of_two = [(one.bytes, one.seconds) for one in sent_alone if one.processes == 2]
     steps = sorted(_steps(groups), key=lambda step: (step.path, step.batch))
     cost = fitted(alone, of_two, slot_bytes)
-    return Shared(list(_agreed(groups)), steps, exchanges, cost)
+    return Shared(list(_agreed(groups)), steps, sent_alone, cost)
 
 
 def _steps(groups: Mapping[int, Members]) -> Iterator[Step]:

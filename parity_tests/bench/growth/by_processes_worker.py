@@ -1,4 +1,4 @@
-"""`by_processes_worker FEATURES ROWS BATCH …`: one process of those that share training runs.
+"""`by_processes_worker FEATURES ROWS EXCHANGES BATCH …`: one process of those that share training runs.
 
 Prints JSON: whether they agree with Keras's recorded runs, what a step takes for each size of
 batch, and how much of it the processes wait for each other's sums.
@@ -39,7 +39,6 @@ PATHS: dict[str, dict[str, Any]] = {
 
 _EPOCHS = 4
 """The first is not measured."""
-_EXCHANGES = 200
 _BYTES = tuple(8 * 4**power for power in range(9))
 
 
@@ -108,7 +107,7 @@ def step(
     }
 
 
-def exchanges() -> list[dict[str, Any]]:
+def exchanges(count: int) -> list[dict[str, Any]]:
     """Seconds in which processes add up so many bytes, and nothing else: what they are on average.
 
     A median would leave out what a run waits for: that the system lets a process go on.
@@ -116,7 +115,7 @@ def exchanges() -> list[dict[str, Any]]:
     found = []
     for size in _BYTES:
         numbers = torch.zeros(size // 8, dtype=torch.int64)
-        taken = [seconds_of(lambda of=numbers: processes().add_up(of)) for _ in range(_EXCHANGES)]
+        taken = [seconds_of(lambda of=numbers: processes().add_up(of)) for _ in range(count)]
         found.append({"bytes": size, "seconds": statistics.mean(taken)})
     return found
 
@@ -143,7 +142,7 @@ def agreement() -> dict[str, Any]:
 
 def main(arguments: list[str]) -> None:
     """Does all, in the group that `torchrun` made if it did."""
-    features, rows, *sizes = arguments
+    features, rows, count, *sizes = arguments
     batches = [int(size) for size in sizes]
     shared = distributed.is_torchelastic_launched()
     if shared:
@@ -155,7 +154,7 @@ def main(arguments: list[str]) -> None:
     runs += [(path, batches[0], 1) for path in PATHS if path != "compiled"]
     found = {
         "agreement": agreement(),
-        "exchanges": exchanges() if shared else [],
+        "exchanges": exchanges(int(count)) if shared else [],
         "steps": [step(held, int(rows), batch, path, threads) for path, batch, threads in runs],
     }
     tell(found)

@@ -205,7 +205,8 @@ def test_names_are_text_and_never_markup(
 ) -> None:
     """A file, a stage or a version called <script> stays a name."""
     origin = Origin(HOSTILE, {**ORIGIN.data, HOSTILE: HOSTILE}, {HOSTILE: HOSTILE}, {"m": HOSTILE})
-    renamed = [replace(r, stage=HOSTILE, detail=HOSTILE) for r in broken_results]
+    broken = [result for result in broken_results if not result.agree][:2]
+    renamed = [replace(r, stage=HOSTILE, detail=HOSTILE) for r in broken]
     renamed += [replace(r, stage=f"{HOSTILE}: {HOSTILE}") for r in results[:3]]
     text = page(renamed, evidence, origin)
     assert "<script" not in text
