@@ -23,7 +23,7 @@ __all__ = [
     "same_bits",
 ]
 
-FOLDER = Path(__file__).parent / "keras_files"
+FOLDER = Path(__file__).parent / "written_by_keras"
 MANIFESTS = {
     path.parent.name.removeprefix("keras_"): json.loads(path.read_text())
     for path in sorted(FOLDER.glob("keras_*/manifest.json"))

@@ -80,7 +80,7 @@ HERE = {
 
 ELSEWHERE = {
     "python -m parity_tests --csv creditcard.csv --json report.json --html report.html":
-        "program/test_report.py::test_report_on_a_csv_agrees_in_table_json_and_page",
+        "report/command/test_report.py::test_report_on_a_csv_agrees_in_table_json_and_page",
     "python -m parity_tests.bench":
         "bench/test_bench.py::test_what_is_measured_is_printed_and_written",
     "python -m parity_tests.traps":
@@ -112,13 +112,13 @@ BY_HAND = {
         "python -m parity_tests.faults.mutants 'torch_impl.model.*'",
     },
     "parity_tests/versions/README.md": {"pip install nox uv", "nox"},
-    "parity_tests/files/keras_files/README.md": {
+    "parity_tests/files/written_by_keras/README.md": {
         "python -m venv v",
         "v/bin/pip install WHAT_THE_TABLE_SAYS",
-        "v/bin/python parity_tests/files/keras_files/make.py parity_tests/files/keras_files "
-        "OPTIONS_OF_THE_TABLE",
+        "v/bin/python parity_tests/files/written_by_keras/make.py "
+        "parity_tests/files/written_by_keras OPTIONS_OF_THE_TABLE",
         "python make_saved_model.py saved_model_keras_2_15",
-        "python -m parity_tests.files.keras_files.make_export",
+        "python -m parity_tests.files.written_by_keras.make_export",
     },
 }
 
@@ -184,7 +184,7 @@ def folder(table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that the README speaks of, and a cache that has the download."""
     for name in ("creditcard.csv", "tutorial.csv", "held_out.csv"):
         (tmp_path / name).write_text(table, "utf-8")
-    examples = ROOT / "parity_tests" / "files" / "keras_files"
+    examples = ROOT / "parity_tests" / "files" / "written_by_keras"
     shutil.copy(examples / "keras_2.15.0" / "classic.h5", tmp_path / "old_model.h5")
     own = shutil.copy(examples / "keras_3.15.1" / "functional.keras", tmp_path / "my.keras")
     width = read_keras(own).network.in_features  # type: ignore[union-attr]

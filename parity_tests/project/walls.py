@@ -49,7 +49,7 @@ FLOORS: dict[str, Sequence[str]] = {
         "keras_network", "model", "features", "keras", "base",
     ),
     "parity_tests": (
-        "program", "__main__", "conftest", "bench", "traps", "tutorial", "faults", "project",
+        "report.command", "__main__", "conftest", "bench", "traps", "tutorial", "faults", "project",
         "versions", "fuzz", "training", "decisions", "forward", "random_numbers", "files",
         "files.hdf5", "files.tensorflow", "files.hostile", "files.committed", "rows",
         "report.page", "report", "record", "sides", "judge", "reference", "__init__",

@@ -32,7 +32,7 @@ pytest_plugins = ["pytester"]
             {"pandas", "hypothesis"},
         ),
         ("rows/test_data_load.py", {"pandas", "hypothesis", "sklearn"}, {"torch", "rich"}),
-        ("program/test_report.py", {"rich", "pandas"}, {"tensorflow", "keras"}),
+        ("report/command/test_report.py", {"rich", "pandas"}, {"tensorflow", "keras"}),
         ("tutorial/test_walkthrough.py", {"nbclient"}, {"tensorflow"}),
         ("tutorial/walkthrough.py", {"nbformat"}, {"nbclient"}),
     ],

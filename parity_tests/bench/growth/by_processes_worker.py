@@ -1,4 +1,4 @@
-"""`by_processes_worker FEATURES ROWS EXCHANGES BATCH …`: one process of those that share training runs.
+"""`by_processes_worker FEATURES ROWS EXCHANGES BATCH …`: a process of those that share runs.
 
 Prints JSON: whether they agree with Keras's recorded runs, what a step takes for each size of
 batch, and how much of it the processes wait for each other's sums.

@@ -2,7 +2,7 @@
 
 From the root of a checkout:
 
-    python -m parity_tests.files.keras_files.make_export
+    python -m parity_tests.files.written_by_keras.make_export
 
 The networks are those of `keras_ref.files`, which the live tests write anew each time. The files
 go to `saved_model_keras_<release>/`, beside them `expected.json`: what the living models held, byte

@@ -2,7 +2,7 @@
 
 Needs Keras (2.10 or later) with TensorFlow, and NumPy; imports nothing of this repository:
 
-    python parity_tests/files/keras_files/make.py parity_tests/files/keras_files
+    python parity_tests/files/written_by_keras/make.py parity_tests/files/written_by_keras
 
 The files go to `keras_<version>/`, beside them `expected.safetensors` (weights, Adam's moments
 and predictions, read from the living model) and `manifest.json` (what each file holds).

@@ -1,1 +1,0 @@
-"""What does a person see who runs it?"""

@@ -1,0 +1,1 @@
+"""What does a person see who runs the report, and can each of its stages say no?"""
