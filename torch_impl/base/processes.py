@@ -5,6 +5,8 @@ Where none is initialised there is one process, and nothing is exchanged.
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -105,8 +107,15 @@ class Part:
 
 
 def processes() -> Processes:
-    """Those of the default group, or this one alone."""
+    """Those of the default group, or this one alone; a warning, where `torchrun` started more."""
     if not (distributed.is_available() and distributed.is_initialized()):
+        count = os.environ.get("WORLD_SIZE", "1")
+        if count != "1" and "TORCHELASTIC_RUN_ID" in os.environ:
+            warnings.warn(
+                f"torchrun started {count} processes, and no group is initialised: each of them "
+                "does all of the work; call torch.distributed.init_process_group first to share it",
+                stacklevel=3,
+            )
         return ALONE
     return Processes(distributed.get_rank(), distributed.get_world_size())
 

@@ -157,7 +157,6 @@ def _layer_normalization(x: Bounded, config: Config, weight: Weight) -> Bounded:
 
 
 def _normalization(x: Bounded, config: Config, weight: Weight) -> Bounded:
-    _of_one(config, "invert", False)
     if config.get("mean") is None:  # adapted to data
         _over_last(x, config)
         mean, variance = (weight(name, x.value.shape[-1:]) for name in ("mean", "variance"))
@@ -165,6 +164,8 @@ def _normalization(x: Bounded, config: Config, weight: Weight) -> Bounded:
         mean, variance = _number(config["mean"]), _number(config["variance"])
         if mean.ndim:
             _over_last(x, config)
+    if config.get("invert", False):
+        return normalizations.inverse_normalization(x, mean, variance)
     return normalizations.normalization(x, mean, variance)
 
 
@@ -191,7 +192,7 @@ KINDS: dict[str, Kind] = {
     "Dense": _dense,
     **dict.fromkeys(
         ("Dropout", "GaussianNoise", "GaussianDropout", "AlphaDropout", "SpatialDropout1D",
-         "ActivityRegularization"),
+         "ActivityRegularization", "Identity"),
         lambda x, *_: x,
     ),
     "Activation": _activated,

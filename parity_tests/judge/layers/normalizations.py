@@ -15,6 +15,7 @@ from parity_tests.judge.sigmoid import TINY
 
 __all__ = [
     "batch_normalization",
+    "inverse_normalization",
     "layer_normalization",
     "normalization",
     "rescaling",
@@ -82,6 +83,17 @@ def normalization(x: Bounded, mean: np.ndarray, variance: np.ndarray) -> Bounded
             | ~np.isfinite(mean) | ~np.isfinite(variance) | (variance < 0)
         )  # fmt: skip
         return claimed(value, a / deviation + rounding + underflow, unclaimed)
+
+
+def inverse_normalization(x: Bounded, mean: np.ndarray, variance: np.ndarray) -> Bounded:
+    """m + x max(√v, 1e-7) of the layer Normalization with `invert`."""
+    with np.errstate(all="ignore"):
+        deviation = np.maximum(np.sqrt(variance), float(np.float32(1e-7)))
+        value = mean + x.value * deviation
+        unclaimed = ~np.isfinite(mean) | ~np.isfinite(variance) | (variance < 0)
+        return _scaled(
+            value, x.allowance * deviation, x, (deviation, mean), _SQRT + 2, unclaimed=unclaimed
+        )
 
 
 def layer_normalization(

@@ -198,6 +198,10 @@ CASES = {
         "Normalization", {"axis": [-1], "mean": 0.3, "variance": 0.01},
         {"product": lambda x: (x - F32(0.3)) * (1 / np.sqrt(F32(0.01)))},
     ),
+    "normalization-inverse": Case(
+        "Normalization", {"axis": [-1], "invert": True},
+        {"scaled": lambda x: WEIGHTS["mean"] + x * np.sqrt(WEIGHTS["variance"])},
+    ),
     "rescaling": Case(
         "Rescaling", {"scale": 1 / 255, "offset": -0.3},
         {"numpy": lambda x: x * F32(1 / 255) + F32(-0.3),

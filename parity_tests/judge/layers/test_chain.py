@@ -203,7 +203,6 @@ REFUSALS: dict[str, tuple[list[dict[str, Any]], str]] = {
     "normalization-axis": (layer("Normalization", axis=0, mean=[1], variance=[1]), "axis=0"),
     "renorm": (layer("BatchNormalization", renorm=True), "renorm=True; expected False"),
     "rms": (layer("LayerNormalization", rms_scaling=True), "rms_scaling=True; expected False"),
-    "inverse": (layer("Normalization", invert=True), "invert=True; expected False"),
 }  # fmt: skip
 
 
@@ -258,6 +257,7 @@ LIVE: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("Dense", [12], {"activation": "silu"}),
     ("ReLU", [], {"max_value": 2.5, "negative_slope": 0.1, "threshold": 0.7}),
     ("BatchNormalization", [], {"center": False, "epsilon": 0.01}),
+    ("Normalization", [], {"mean": 0.3, "variance": 0.5, "invert": True}), ("Identity", [], {}),
     ("Reshape", [[3, 4]], {}), ("SpatialDropout1D", [0.1], {}),
     ("Dense", [4], {"activation": "elu"}),
     ("LayerNormalization", [], {"scale": False}),

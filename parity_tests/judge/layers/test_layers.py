@@ -145,6 +145,10 @@ def of_fewer_bits(x: np.ndarray) -> np.ndarray:
             [0, 1, 1], id="statistics",
         ),
         pytest.param(
+            layer("Normalization", invert=True), {"mean": [0, INF, 0], "variance": [1, 1, -1]},
+            [1, 1, 1], [0, 1, 1], id="statistics-of-the-inverse",
+        ),
+        pytest.param(
             layer("PReLU"), {"alpha": [INF, 1e-40, 0]}, [0, -INF, -INF], [1, 1, 0], id="alpha"
         ),
         pytest.param(layer("UnitNormalization"), {}, [1e-23, 0, 0], [1, 1, 1], id="no-length"),
@@ -275,6 +279,11 @@ MISTAKES: dict[str, dict[str, Answer]] = {
     "normalization-by-numbers": {
         "deviation-for-variance": wide(lambda x: (x - 0.3) / 0.01),
         "without-mean": wide(lambda x: x / 0.1),
+    },
+    "normalization-inverse": {
+        "variance-for-deviation": wide(lambda x: WEIGHTS["mean"] + x * WEIGHTS["variance"]),
+        "not-inverse": wide(lambda x: (x - WEIGHTS["mean"]) / np.sqrt(WEIGHTS["variance"])),
+        "without-mean": wide(lambda x: x * np.sqrt(WEIGHTS["variance"])),
     },
     "rescaling": {
         "of-256": wide(lambda x: x / 256 - 0.3),

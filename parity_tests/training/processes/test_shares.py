@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from torch_impl import KerasDropout
-from torch_impl.base.processes import Part, Processes
+from torch_impl.base.processes import ALONE, Part, Processes, processes
 from torch_impl.keras.layers.drawing import Drawing
 from torch_impl.keras.layers.noise import (
     KerasAlphaDropout,
@@ -26,6 +26,19 @@ ROWS = (1, 2, 63, 64, 65, 128, 129, 700, 2048, 2049, 4097, 100_001)
 
 def members(count: int) -> list[Processes]:
     return [Processes(rank, count) for rank in range(count)]
+
+
+def test_a_process_of_torchrun_without_a_group_is_told_that_it_does_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that torchrun started by itself, or somebody else, is not."""
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert processes() is ALONE
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    with pytest.warns(UserWarning, match=r"torchrun started 3 processes.*init_process_group first"):
+        assert processes() is ALONE
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert processes() is ALONE
 
 
 @pytest.mark.parametrize("count", COUNTS)
