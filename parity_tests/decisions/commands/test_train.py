@@ -30,10 +30,8 @@ from parity_tests.decisions.commands.trained_models import (
     arguments,
     content,
 )
-from parity_tests.reference.keras_process import KerasProcess
-from parity_tests.reference.markers import RANDOM_STREAM, STEPS_PER_EPOCH
 from parity_tests.sides.compiler import needs_compiler
-from parity_tests.sides.training_pair import compare_runs, keras_fits, torch_fit, torch_fits
+from parity_tests.sides.training_pair import torch_fit
 from torch_impl import oversample, prior_log_odds, to_keras_weights
 from torch_impl.commands import train
 from torch_impl.training.splits import split_rows
@@ -235,17 +233,3 @@ def test_another_run_does_not_go_on_from_a_checkpoint(
     told = f"error: {model}.checkpoint: is of another run (delete it to start anew): batch_size"
     assert (status, line) == (2, f"{told} was 128, now 64")
     assert Path(f"{model}.checkpoint").read_bytes() == kept
-
-
-@pytest.mark.slow
-@STEPS_PER_EPOCH
-@RANDOM_STREAM
-def test_train_arrives_where_keras_arrives(
-    table: Table, trained: dict[str, Trained], keras: KerasProcess
-) -> None:
-    """In float64 to its rounding, in float32 to Keras's own: the run that the command made."""
-    data, options = run_of("oversample", table)
-    ours = torch_fits(*data, **options)
-    assert_same_run(trained["oversample"], ours["float32"])
-    for result in compare_runs("train", ours, keras_fits(keras, *data, **options)):
-        assert result.agree, f"{result.stage}: {result.detail}"

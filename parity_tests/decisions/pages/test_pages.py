@@ -35,27 +35,28 @@ def trained(**options: Any) -> str:
 
 
 PAGES: dict[str, Callable[[], str]] = {
-    "evaluation": evaluated,
+    "evaluation": lambda: evaluated(threshold=0.9),
     "evaluation, base rate corrected": lambda: evaluated(log_odds_shift=-3.2),
     "evaluation without a fraud": lambda: evaluated([0.1, 0.7], [0, 0]),
     "evaluation without an alert": lambda: evaluated([0.1, 0.2, 0.3], [0, 1, 0]),
-    "evaluation of frauds alone": lambda: evaluated([0.6, 0.7], [1, 1]),
-    "evaluation of one row": lambda: evaluated([0.5], [1]),
-    "evaluation of a model that is sure": lambda: evaluated([0, 0, 1, 1], [0, 1, 0, 1]),
+    "evaluation of one row, a fraud": lambda: evaluated([0.6], [1]),
+    "evaluation of a model that is sure, at a threshold of 1": lambda: evaluated(
+        [0, 0, 1, 1], [0, 1, 0, 1], threshold=1.0
+    ),
     "evaluation at a threshold of 0": lambda: evaluated(threshold=0.0, log_odds_shift=20.0),
-    "evaluation at a threshold of 1": lambda: evaluated(threshold=1.0),
     "training": trained,
-    "training of one epoch": lambda: trained(epochs=1),
-    "training of a thousand epochs": lambda: trained(epochs=1000),
-    "training without validation": lambda: trained(
-        history={"loss": [0.3, 0.2], "prc": [0.1, 0.2]}, kept_epoch=1
+    "training of one epoch, without rows for a test": lambda: trained(
+        epochs=1, splits={"test": Counts(0, 0)}
+    ),
+    "training of a thousand epochs, of constant columns": lambda: trained(
+        epochs=1000, rows=np.ones((2000, 29))
+    ),
+    "training without validation or a fraud": lambda: trained(
+        history={"loss": [0.3, 0.2], "prc": [0.1, 0.2]}, kept_epoch=1, labels=np.zeros(2000)
     ),
     "training that diverged": lambda: trained(
         history={"loss": [0.3, np.nan], "val_loss": [np.inf, np.nan]}, kept_epoch=1
     ),
-    "training without a fraud": lambda: trained(labels=np.zeros(2000)),
-    "training of constant columns": lambda: trained(rows=np.ones((2000, 29))),
-    "training without rows for a test": lambda: trained(splits={"test": Counts(0, 0)}),
 }
 
 
@@ -102,10 +103,9 @@ def test_names_are_text_and_never_markup(page: Callable[..., str]) -> None:
     assert "caf?.csv" in text.encode().decode()
 
 
-@pytest.mark.parametrize("kind", ["evaluation", "training"])
-def test_the_same_numbers_give_the_same_page(kind: str) -> None:
+def test_the_same_numbers_give_the_same_page() -> None:
     """To the byte."""
-    assert PAGES[kind]() == page_of(kind)
+    assert PAGES["evaluation"]() == page_of("evaluation")
 
 
 def test_evaluation_says_what_the_threshold_calls_fraud() -> None:
@@ -114,8 +114,7 @@ def test_evaluation_says_what_the_threshold_calls_fraud() -> None:
     called = p > np.float32(0.9)
     tp, fp = (int((called & (labels == kind)).sum()) for kind in (1, 0))
     fn, tn = int(labels.sum()) - tp, int((labels == 0).sum()) - fp
-    text = evaluated(threshold=0.9)
-    read = Strict(text)
+    read = Strict(page_of("evaluation"))
     assert read.text("strong") == [
         f"{tp} of {tp + fn} frauds found; {tp} of {tp + fp} alerts are right."
     ]
@@ -232,15 +231,14 @@ def test_the_dot_is_where_the_models_threshold_is() -> None:
     recall = (called & (labels == 1)).sum() / labels.sum()
     false_alarms = (called & (labels == 0)).sum() / (labels == 0).sum()
     precision = (called & (labels == 1)).sum() / called.sum()
-    text = evaluated(threshold=0.9)
     for name, at in (("roc", (false_alarms, recall)), ("precision-recall", (recall, precision))):
-        _, dots = drawn(text, name)
+        _, dots = drawn(page_of("evaluation"), name)
         # Written with 6 decimals.
         due = in_the_drawing(name, *at)[0]
         np.testing.assert_array_equal(np.round(dots, 3), np.round(due, 3), name)
 
 
-@pytest.mark.parametrize(("rows", "rate"), [(5000, 0.02), (50_000, 0.002), (1_000_000, 0.5)])
+@pytest.mark.parametrize(("rows", "rate"), [(5000, 0.02), (1_000_000, 0.5)])
 def test_a_curve_takes_little_room_and_each_of_its_points_lies_under_the_line(
     rows: int, rate: float
 ) -> None:

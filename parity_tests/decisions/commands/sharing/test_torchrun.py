@@ -8,7 +8,6 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,23 +18,8 @@ from parity_tests.decisions.commands.sharing.small import launched, make_small, 
 from parity_tests.decisions.commands.trained_models import ROWS, Table, Trained
 from torch_impl.commands.sharing.kept import KeptParts
 
-pytestmark = pytest.mark.slow
-
 BOUND = 120
 """Seconds in which a run of a few thousand rows has ended, however it ends."""
-
-
-@pytest.fixture
-def source(table: Table, tmp_path: Path) -> Path:
-    """The rows, each with its number."""
-    path = tmp_path / "rows.csv"
-    table.frame.assign(row=np.arange(ROWS)).to_csv(path, index=False)
-    return path
-
-
-def words(trained: dict[str, Trained], source: Path, out: Path) -> list[str]:
-    """The command's."""
-    return ["score", *map(str, (trained["none"].model, source, out)), "--keep", "row", "--json"]
 
 
 def begun(count: int, *command: str, **environment: object) -> subprocess.Popen[str]:
@@ -58,21 +42,23 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, list[str]]:
     return process.returncode, out, [line for line in lines if line.startswith("error: ")]
 
 
-def alone(trained: dict[str, Trained], source: Path, out: Path) -> bytes:
-    """What one process writes."""
-    with pytest.MonkeyPatch.context() as patch:
-        make_small(patch.setattr)
-        assert together(1, *words(trained, source, out)) == [0]
-    return out.read_bytes()
-
-
+@pytest.mark.slow
 def test_a_process_that_is_killed_ends_the_run_and_loses_nothing(
-    trained: dict[str, Trained], source: Path, tmp_path: Path
+    table: Table, trained: dict[str, Trained], tmp_path: Path
 ) -> None:
-    """By SIGKILL, when some parts are there; two go on with no compiler to what one writes."""
-    out = tmp_path / "out.csv"
-    command, kept = words(trained, source, out), KeptParts(out)
-    process = begun(3, *command, PIDS=tmp_path, PAUSE=0.5)
+    """By SIGKILL, when some parts are there; two go on with no compiler to what one writes.
+
+    One of the two that are left tells, once.
+    """
+    source, out, one = (tmp_path / name for name in ("rows.csv", "out.csv", "one.csv"))
+    table.frame.assign(row=np.arange(ROWS)).to_csv(source, index=False)
+
+    def command(out: Path) -> list[str]:
+        named = map(str, (trained["none"].model, source, out))
+        return ["score", *named, "--keep", "row", "--json"]
+
+    kept = KeptParts(out)
+    process = begun(3, *command(out), PIDS=tmp_path, PAUSE=0.5)
     while len(list(kept.folder.glob("0*.json"))) < 4 and process.poll() is None:
         time.sleep(0.01)
     started = time.monotonic()
@@ -85,24 +71,13 @@ def test_a_process_that_is_killed_ends_the_run_and_loses_nothing(
     assert not out.exists()
     there = len(list(kept.folder.glob("0*.json")))
     assert 4 <= there < 19
-    status, told, errors = ended(begun(2, *command, CXX="/no/such/compiler"))
+    status, told, errors = ended(begun(2, *command(out), CXX="/no/such/compiler"))
     assert (status, errors) == (0, [])
-    facts: dict[str, Any] = json.loads(told)
+    facts = json.loads(told)
     assert (facts["rows"], facts["processes"], facts["resumed"]) == (ROWS, 2, there)
-    assert out.read_bytes() == alone(trained, source, tmp_path / "one.csv")
+    with pytest.MonkeyPatch.context() as patch:
+        make_small(patch.setattr)
+        assert together(1, *command(one)) == [0]
+    assert out.read_bytes() == one.read_bytes()
     np.testing.assert_array_equal(pd.read_csv(out)["row"], np.arange(ROWS))
     assert not kept.folder.exists()
-
-
-def test_a_bad_value_in_the_last_part_is_told_once(
-    trained: dict[str, Trained], source: Path, tmp_path: Path
-) -> None:
-    """At its line of the whole file, by the process that met it."""
-    lines = source.read_text("utf-8").splitlines()
-    lines[ROWS] = lines[ROWS].replace(",", ",x", 1)
-    source.write_text("\n".join(lines), "utf-8")
-    status, told, errors = ended(begun(2, *words(trained, source, tmp_path / "out.csv")))
-    assert (status != 0, told, len(errors)) == (True, "", 1)
-    place = f"error: {source}: row {ROWS} (line {ROWS + 1}), column 'V1': 'x"
-    assert errors[0].startswith(place)
-    assert not (tmp_path / "out.csv").exists()
