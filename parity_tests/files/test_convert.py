@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,7 +13,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from parity_tests import ROOT
 from parity_tests.files.committed import FOLDER, KERAS_2, bits
 from torch_impl.__main__ import main
 from torch_impl.keras_files.reading import read_keras
@@ -46,22 +44,6 @@ def test_every_format_is_converted_to_every_other(
         assert bits(tensor) == bits(end.weights[name])
         assert name.rpartition("/")[0] in shown
         assert str(tuple(tensor.shape)) in shown
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "torch_impl", *arguments],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
-
-
-@pytest.mark.slow
-def test_a_process_exits_with_2_and_one_line() -> None:
-    """On standard error; nothing on standard output, and no warning on the way there."""
-    answer = run("convert", "README.md", "x.keras")
-    assert (answer.returncode, answer.stdout) == (2, "")
-    (line,) = answer.stderr.splitlines()
-    assert "README.md: no Keras file" in line
 
 
 def test_a_failed_conversion_leaves_the_old_file(tmp_path: Path) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -172,31 +170,6 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
     assert content(model) == content(trained["class-weights"].model)
     assert json.loads(model.with_suffix(".json").read_text()) == trained["class-weights"].history
     assert not Path(f"{model}.checkpoint").exists()
-
-
-@pytest.mark.slow
-def test_a_run_that_was_killed_goes_on_to_the_same_bits(
-    table: Table, tmp_path: Path, spoken: Spoken
-) -> None:
-    """By SIGKILL, when its first checkpoint is there."""
-
-    def command(model: Path) -> list[str]:
-        more = ["--epochs", "40", "--patience", "40", "--batch-size", "16"]
-        return [*arguments(table.path, model, "none"), *more]
-
-    whole, killed = tmp_path / "whole.safetensors", tmp_path / "killed.safetensors"
-    process = subprocess.Popen([sys.executable, "-m", "torch_impl", *command(killed)], cwd=ROOT)
-    while not Path(f"{killed}.checkpoint").exists() and process.poll() is None:
-        time.sleep(0.001)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    assert not killed.exists()
-    status, _, error = spoken(*command(killed))
-    assert status == 0
-    assert error[0].startswith(f"{killed}.checkpoint: goes on after epoch ")
-    assert spoken(*command(whole))[::2] == (0, [])
-    assert content(whole) == content(killed)
-    assert whole.with_suffix(".json").read_bytes() == killed.with_suffix(".json").read_bytes()
 
 
 @pytest.mark.slow
