@@ -44,9 +44,13 @@ def trained(dtype: torch.dtype = torch.float32) -> tuple[FraudClassifier, KerasA
     return model, optimizer
 
 
-@pytest.mark.parametrize(("version", "file"), COMMITTED, ids=lambda part: part)
+@pytest.mark.parametrize(
+    ("version", "file"),
+    [(version, file) for version, file in COMMITTED if version in ("2.15.0", "3.15.1")],
+    ids=lambda part: part,
+)
 def test_a_round_trip_keeps_every_bit(version: str, file: str, tmp_path: Path) -> None:
-    """From every version's file through every format that is written."""
+    """From the files of the last Keras 2 and of a Keras 3 through every format that is written."""
     came = read_keras(FOLDER / f"keras_{version}" / file)
     written = set()
     for ending in (".keras", ".weights.h5", ".h5", ".safetensors"):
@@ -195,12 +199,7 @@ def test_keras_trains_on(keras: KerasProcess, tmp_path: Path) -> None:
 @KERAS_3_FILES
 @pytest.mark.parametrize(
     "dtype",
-    [
-        torch.float32,
-        pytest.param(torch.float64, marks=FLOAT64),
-        torch.float16,
-        torch.bfloat16,
-    ],
+    [pytest.param(torch.float64, marks=FLOAT64), torch.bfloat16],
     ids=str,
 )
 def test_keras_loads_our_weights(dtype: torch.dtype, keras: KerasProcess, tmp_path: Path) -> None:

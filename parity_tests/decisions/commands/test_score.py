@@ -56,8 +56,9 @@ def written(form: str, table: Table, folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("out", [".csv", ".csv.gz", ".parquet"])
-@pytest.mark.parametrize("form", [".csv", ".csv.gz", ".parquet"])
+@pytest.mark.parametrize(
+    ("form", "out"), [(".csv", ".csv"), (".csv.gz", ".parquet"), (".parquet", ".csv.gz")]
+)
 def test_a_row_comes_out_for_each_row_in_order(
     form: str, out: str, table: Table, trained: dict[str, Trained], tmp_path: Path,
     spoken: Spoken,

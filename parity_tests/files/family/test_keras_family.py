@@ -25,35 +25,31 @@ Chain = list[tuple[str, list[Any], dict[str, Any]]]
 DENSE: Chain = [("Dense", [4], {})]
 END: Chain = [("Dense", [1], {"activation": "sigmoid"})]
 CHAINS: dict[str, Chain] = {
-    "batch-normalizations": [
-        ("BatchNormalization", [], {"epsilon": 0.5}), *DENSE, ("BatchNormalization", [], {}),
-        ("Dropout", [0.5], {}), *DENSE, ("BatchNormalization", [], {"center": False}), *END,
+    "normalizations": [
+        ("BatchNormalization", [], {"epsilon": 0.5, "gamma_regularizer": "l1"}),
+        ("Dense", [4], {"kernel_regularizer": "l2"}), ("BatchNormalization", [], {}),
+        ("Dropout", [0.5], {}), *DENSE, ("BatchNormalization", [], {"center": False}), *DENSE,
+        ("LayerNormalization", [], {}), *DENSE,
+        ("LayerNormalization", [], {"center": False, "epsilon": 0.1}), *END,
     ],
     # A bias would have no gradient there but the noise of rounding, of which Adam makes steps.
     "batch-normalization-without-gamma": [
         ("Dense", [4], {"use_bias": False}),
         ("BatchNormalization", [], {"scale": False, "momentum": 0.5}), *END,
     ],
-    "layer-normalizations": [
-        *DENSE, ("LayerNormalization", [], {}), *DENSE,
-        ("LayerNormalization", [], {"center": False, "epsilon": 0.1}), *END,
-    ],
     "activations": [
         *DENSE, ("LeakyReLU", [0.3], {}), *DENSE, ("ELU", [0.7], {}), *DENSE, ("PReLU", [], {}),
         ("Dense", [4], {"activation": "tanh"}), ("Dense", [4], {"activation": "swish"}),
         ("Dense", [2], {"activation": "softmax"}),
     ],
-    "softmax": [*DENSE, ("Softmax", [], {})],
-    "what-does-nothing-in-inference": [
-        ("Flatten", [], {}), ("GaussianNoise", [0.5], {}), *DENSE, ("GaussianDropout", [0.5], {}),
-        ("Reshape", [(4,)], {}), ("AlphaDropout", [0.5], {"seed": 3}), ("Identity", [], {}),
-        ("ActivityRegularization", [], {}), *END,
-    ],
-    "scaled": [
+    "what-does-nothing-in-inference-and-scaled": [
+        ("Flatten", [], {}), ("GaussianNoise", [0.5], {}),
         ("Rescaling", [[0.1, 0.2, 0.3, 0.4, 0.7]], {"offset": 0.3}), ("Rescaling", [0.7], {}),
-        ("Normalization", [], {}), *DENSE,
+        ("Normalization", [], {}), *DENSE, ("GaussianDropout", [0.5], {}),
+        ("Reshape", [(4,)], {}), ("AlphaDropout", [0.5], {"seed": 3}), ("Identity", [], {}),
         ("Normalization", [], {"mean": [0.1, 0.2, 0.3, 0.4], "variance": [0.1, 0.2, 0.3, 0.4]}),
-        ("Normalization", [], {"mean": 0.3, "variance": 0.7, "invert": True}), *END,
+        ("Normalization", [], {"mean": 0.3, "variance": 0.7, "invert": True}),
+        ("ActivityRegularization", [], {}), *END,
     ],
     "relus": [
         *DENSE, ("ReLU", [0.7], {}), *DENSE, ("ReLU", [None, 0.1], {}), *DENSE,
@@ -64,10 +60,6 @@ CHAINS: dict[str, Chain] = {
         ("Dense", [4], {"activation": ("LeakyReLU", {"negative_slope": 0.1})}),
         ("Dense", [4], {"activation": ("ELU", {"alpha": 0.3})}),
         ("Dense", [4], {"activation": ("ReLU", {"max_value": 0.7})}), *END,
-    ],
-    "regularized": [
-        ("Dense", [4], {"activation": "relu", "kernel_regularizer": "l2"}),
-        ("BatchNormalization", [], {"gamma_regularizer": "l1"}), *END,
     ],
     "everything": [
         ("Normalization", [], {}), ("Rescaling", [0.7, 0.1], {}), ("Flatten", [], {}),
@@ -81,7 +73,7 @@ CHAINS: dict[str, Chain] = {
     "activation-at-the-end": [*DENSE, ("Activation", ["tanh"], {})],
 }  # fmt: skip
 
-NEW = ("what-does-nothing-in-inference", "scaled", "relus", "activation-layers", "everything")
+NEW = ("what-does-nothing-in-inference-and-scaled", "relus", "activation-layers", "everything")
 """Those with kinds that an older Keras lacks, or does otherwise."""
 
 
@@ -174,7 +166,7 @@ def test_a_written_file_is_the_same_model(keras: KerasProcess, tmp_path: Path) -
     """Keras opens what it can open and predicts the same bits; we read all of them back."""
     stem = str(tmp_path / "x")
     theirs = keras.call("family.write", stem, CHAINS["everything"], X, (".keras", ".json"))
-    original = keras.call("files.open_model", f"{stem}.keras", X, X)
+    original = keras.call("files.open_model", f"{stem}.keras", X[:64], X[:64])
     model = load_keras(f"{stem}.keras")
     for ending in (".keras", ".h5", ".weights.h5", ".safetensors"):
         ours = str(tmp_path / f"ours{ending}")
@@ -184,7 +176,7 @@ def test_a_written_file_is_the_same_model(keras: KerasProcess, tmp_path: Path) -
             np.testing.assert_array_equal(tensor.numpy(), theirs["weights"][weight], strict=True)
         agreed(again, theirs, ending)
         if ending in (".keras", ".h5"):
-            read = keras.call("files.open_model", ours, X, X)
+            read = keras.call("files.open_model", ours, X[:64], X[:64])
             for told in ("predictions", "weights"):
                 np.testing.assert_equal(read[told], original[told], ending)
 

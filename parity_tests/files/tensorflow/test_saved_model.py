@@ -63,9 +63,6 @@ def check_checkpoint(folder: Path, told: dict[str, Any], api: str) -> None:
     ("kind", "dtype"),
     [
         ("sequential", "float32"),
-        ("functional", "float32"),
-        pytest.param("functional", "float64", marks=EXPORT_DTYPE),
-        ("sequential", "float16"),
         pytest.param("functional", "bfloat16", marks=EXPORT_DTYPE),
     ],
 )
@@ -93,10 +90,7 @@ def test_a_saved_model_with_its_optimizer_is_read(keras: KerasProcess, tmp_path:
     ("kind", "dtype", "api"),
     [
         ("sequential", "float32", "write"),
-        ("functional", "float32", "save"),
-        ("sequential", "float64", "save"),
-        ("functional", "float16", "write"),
-        ("sequential", "bfloat16", "write"),
+        ("functional", "bfloat16", "save"),
     ],
 )
 @TENSORFLOW_FILES
@@ -109,24 +103,19 @@ def test_a_checkpoint_of_todays_keras_is_read(
     check_checkpoint(tmp_path, told, api)
 
 
-@pytest.mark.parametrize(
-    ("optimizer", "steps", "name"),
-    [("sgd", 2, "sgd"), ("adamw", 2, "adam_w"), ("nadam", 2, "nadam"), ("adam", 0, "adam")],
-)
+@pytest.mark.parametrize(("optimizer", "name"), [("sgd", "sgd"), ("adamw", "adam_w")])
 @TENSORFLOW_FILES
 @OPTIMIZER_IN_CHECKPOINTS
 def test_what_is_no_adam_state_is_named_in_a_note(
-    optimizer: str, steps: int, name: str, keras: KerasProcess, tmp_path: Path
+    optimizer: str, name: str, keras: KerasProcess, tmp_path: Path
 ) -> None:
     """Weights are read, the optimizer is not, and the note says which it was.
 
-    Keras before 3.15 calls two of them otherwise.
+    Keras before 3.15 calls them otherwise.
     """
     if not since("3.15"):
         name = {"sgd": "SGD", "adam_w": "adamw"}.get(name, name)
-    told = keras.call(
-        "files.write_checkpoint", str(tmp_path / "x"), optimizer=optimizer, steps=steps
-    )
+    told = keras.call("files.write_checkpoint", str(tmp_path / "x"), optimizer=optimizer)
     came = read_checkpoint(tmp_path)
     check_bits(came, told, optimizer=False)
     assert came.optimizer is None

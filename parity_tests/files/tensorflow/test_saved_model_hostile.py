@@ -147,14 +147,14 @@ def test_a_dropouts_state_is_no_weight(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "graph",
     [
-        b"\x08\x00" * (1 << 19),
-        encode([(1, 2, b"\x08\x00" * 125_000)]),
-        encode([(1, 2, b"")]) * 125_000,
-        encode([(1, 2, encode([(1, 2, encode([(1, 0, 0)]))]))]) * 40_000,
+        b"\x08\x00" * 100_000,
+        encode([(1, 2, b"\x08\x00" * 100_000)]),
+        encode([(1, 2, b"")]) * 50_000,
+        encode([(1, 2, encode([(1, 2, encode([(1, 0, 0)]))]))]) * 20_000,
     ],
     ids=["fields", "fields-inside", "nodes", "children"],
 )
-def test_a_hundred_thousand_fields_are_refused(graph: bytes, tmp_path: Path) -> None:
+def test_more_fields_than_the_budget_has_are_refused(graph: bytes, tmp_path: Path) -> None:
     """A budget bounds time and memory, whatever the nesting."""
     write_bundle(tmp_path / "x", {}, graph)
     prefix = tmp_path / "x"

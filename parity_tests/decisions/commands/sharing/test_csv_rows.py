@@ -44,7 +44,7 @@ def test_a_span_is_the_text_of_its_rows(
     path.write_bytes(MIXED[form].encode() if form in MIXED else FORMS[form](TEXT))
     text = path.read_bytes()
     rows = parsed(text)[1:]
-    for chunk, count in ((1, 1), (2, 3), (7, 1), (7, 3), (64, 3), (1 << 20, 1), (1 << 20, 3)):
+    for chunk, count in ((1, 1), (2, 3), (7, 3), (1 << 20, 1)):
         monkeypatch.setattr(csv_rows, "_CHUNK", chunk)
         found = counted(path, count)
         assert found.rows == len(rows) > 0, (chunk, count)

@@ -24,10 +24,10 @@ from torch_impl.commands.sharing import parts
 from torch_impl.commands.sharing.kept import KeptParts
 from torch_impl.commands.tables import Block
 
-FEWER = 851
+FEWER = 467
 """Rows, which no number of processes divides."""
-PARTS = 7
-"""Of them: 13 blocks of 64 by twos, of which the last has what is left, too."""
+PARTS = 4
+"""Of them: 7 blocks of 64 by twos, of which the last has what is left, too."""
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +75,7 @@ def _uneven(frame: pd.DataFrame, path: Path) -> Path:
     whole = pyarrow.Table.from_pandas(frame)
     with parquet.ParquetWriter(path, whole.schema) as out:
         start = 0
-        for rows in (1, 500, 3, 129, 64, len(frame)):
+        for rows in (1, 300, 3, 129, len(frame)):
             out.write_table(whole.slice(start, rows), row_group_size=rows)
             start += rows
     return path
@@ -88,7 +88,6 @@ def _one_group(frame: pd.DataFrame, path: Path) -> Path:
 
 FORMS: dict[str, Callable[[pd.DataFrame, Path], Path]] = {
     "csv": _csv,
-    "quoted labels": lambda f, path: _csv(f.assign(Class=[f"a{n}" for n in f["Class"]]), path),
     "line breaks in quotes": lambda f, path: _csv(f.assign(note='a\n"b",\r\n\n'), path),
     "lone quotes": lambda f, path: _csv_of_lone_quotes(f, path),
     "gzip": _gzip,
@@ -125,7 +124,7 @@ def test_any_number_writes_what_one_writes(
     """Byte for byte, each row once and in order; by compiled scoring as well."""
     monkeypatch.setattr(scoring, "_MANY", 0)
     with way():
-        for count in (1, 2, 3, 4):
+        for count in (1, 2, 4):
             out = tmp_path / f"{count}.csv"
             assert together(count, *score(trained, source, out)) == [0] * count
             assert out.read_bytes() == (tmp_path / "1.csv").read_bytes(), count
@@ -186,7 +185,7 @@ def test_parts_may_stay_a_folder(
     """Of tables with a header each, whose names sort in order, and of nothing else."""
     folder = tmp_path / f"out{out}"
     kept = _stopped(trained, source, folder, "--parts")
-    kept.file(6).with_name(f".00000006{out}.x.part").write_text("half", "utf-8")  # of one killed
+    kept.file(3).with_name(f".00000003{out}.x.part").write_text("half", "utf-8")  # of one killed
     assert together(count, *score(trained, source, folder, "--parts")) == [0] * count
     files = sorted(folder.glob("*"))
     assert [path.name for path in files[:2]] == [f"00000000{out}", f"00000001{out}"]
@@ -229,14 +228,14 @@ def test_another_number_of_processes_goes_on(
     if before == 1:
         kept.folder.mkdir()  # as if more had begun
     with pytest.MonkeyPatch.context() as patch:
-        stopped_after(3, patch)
+        stopped_after(2, patch)
         assert together(before, *command) == [2] * before
     error = capsys.readouterr().err.splitlines()
     assert error[0].endswith("; the same command goes on from there")
     assert error[0].startswith(("error: stopped", "error: another process"))
     assert out.read_text("utf-8") == "kept"
     there = {int(path.stem) for path in kept.folder.glob("0*.json")}
-    assert 3 <= len(there) < 3 + before  # the others may have been at the end of one
+    assert 2 <= len(there) < 2 + before  # the others may have been at the end of one
     made: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
         note = KeptParts.note
@@ -399,7 +398,7 @@ def test_a_row_that_is_lost_is_told(
         monkeypatch.setattr(parts, "join", lambda files, *given: outputs.join(files[:-1], *given))
     else:
         spans = parts._Cut.spans
-        monkeypatch.setattr(parts._Cut, "spans", lambda cut, there, us: spans(cut, {*there, 3}, us))
+        monkeypatch.setattr(parts._Cut, "spans", lambda cut, there, us: spans(cut, {*there, 1}, us))
     assert together(1, *score(trained, source, out)) == [0]
     out.unlink()
     KeptParts(out).folder.mkdir()
