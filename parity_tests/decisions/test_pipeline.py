@@ -189,6 +189,7 @@ def test_a_duplicate_decides_alike(duplicate: Callable[[FraudPipeline], nn.Modul
                 assert torch.equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_a_compiled_pipeline_follows_its_threshold_and_base_rate() -> None:
     """They are no constants of the graph."""
     pipeline, rows = a_pipeline().eval(), torch.from_numpy(raw_rows(300))

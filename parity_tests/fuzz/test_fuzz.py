@@ -1,4 +1,4 @@
-"""Thousands of mutated Keras files do nothing but raise one kind of error."""
+"""Hundreds of mutated Keras files do nothing but raise one kind of error."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from parity_tests.fuzz import __main__ as fuzz
 
 
 def test_mutated_files_are_read_or_refused_in_time() -> None:
-    """500 of them, the same on every run; both outcomes occur."""
-    outcome = fuzz.run(500, seed=0, traced=False)
-    assert outcome.read + outcome.refused == 500
+    """300 of them, the same on every run; both outcomes occur."""
+    outcome = fuzz.run(300, seed=0, traced=False)
+    assert outcome.read + outcome.refused == 300
     assert min(outcome.read, outcome.refused) > 50
     assert outcome.slowest_seconds < SECONDS
 
 
 @pytest.mark.slow
 def test_mutated_files_take_little_memory() -> None:
-    """300 others, since measuring it is what takes long."""
-    outcome = fuzz.run(300, seed=1)
+    """150 others, since measuring it is what takes long."""
+    outcome = fuzz.run(150, seed=1)
     assert min(outcome.read, outcome.refused) > 30
     assert 0 < outcome.peak_bytes < MEBIBYTES << 20
 
