@@ -319,7 +319,7 @@ HDF5: dict[str, tuple[Callable[[Any], object], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("libver", ["earliest", "v110"])
+@pytest.mark.parametrize("libver", ["earliest", pytest.param("v110", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("case", HDF5)
 def test_hostile_hdf5_is_refused(case: str, libver: str, tmp_path: Path) -> None:
     """CVE-2025-12058, 2026-1669, 2026-12480: nothing outside the file is read; in a `.keras`."""

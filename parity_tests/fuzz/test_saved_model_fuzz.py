@@ -144,7 +144,9 @@ def test_nothing_but_a_keras_file_error_comes_of_any_change(kind: str, tmp_path:
     fuzz(good_saved_model(tmp_path), CHANGES[kind], 75)
 
 
-@pytest.mark.parametrize("case", ["functional_bfloat16", "trained"])
+@pytest.mark.parametrize(
+    "case", ["functional_bfloat16", pytest.param("trained", marks=pytest.mark.slow)]
+)
 def test_nothing_but_a_keras_file_error_comes_of_a_changed_export(
     case: str, tmp_path: Path
 ) -> None:
