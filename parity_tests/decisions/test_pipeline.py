@@ -172,14 +172,10 @@ def traced(pipeline: FraudPipeline) -> nn.Module:
         pytest.param(lambda p: pickle.loads(pickle.dumps(p)), id="pickle"),
         pytest.param(by_state_dict, id="state_dict"),
         pytest.param(traced, id="torch.jit.trace"),
-        pytest.param(
-            lambda p: torch.compile(p, backend="aot_eager", fullgraph=True, dynamic=True),
-            id="torch.compile", marks=pytest.mark.slow,
-        ),
     ],
 )  # fmt: skip
 def test_a_duplicate_decides_alike(duplicate: Callable[[FraudPipeline], nn.Module]) -> None:
-    """However a project copies or compiles it, on any number of rows, to the bit."""
+    """However a project copies it, on any number of rows, to the bit."""
     pipeline = a_pipeline().eval()
     twin = duplicate(pipeline).eval()
     with torch.no_grad():
@@ -191,13 +187,13 @@ def test_a_duplicate_decides_alike(duplicate: Callable[[FraudPipeline], nn.Modul
 
 @pytest.mark.slow
 def test_a_compiled_pipeline_follows_its_threshold_and_base_rate() -> None:
-    """They are no constants of the graph."""
-    pipeline, rows = a_pipeline().eval(), torch.from_numpy(raw_rows(300))
-    compiled = torch.compile(pipeline, backend="eager", fullgraph=True)
-    for rate in (None, 0.001, 0.4):
+    """They are no constants of the graph, nor is the number of rows; to the bit."""
+    pipeline, table = a_pipeline().eval(), torch.from_numpy(raw_rows(300))
+    compiled = torch.compile(pipeline, backend="aot_eager", fullgraph=True, dynamic=True)
+    for rate, n in ((None, 300), (0.001, 300), (0.4, 300), (0.4, 2), (0.4, 1)):
         pipeline.set_base_rate(rate)
-        pipeline.threshold = float(pipeline.predict_proba(rows).median())
+        pipeline.threshold = float(pipeline.predict_proba(table).median())
         with torch.no_grad():
-            came, expected = compiled(rows), pipeline(rows)
-        assert all(map(torch.equal, came, expected))
-        assert 0 < int(came[1].sum()) < 300
+            came, expected = compiled(table[:n]), pipeline(table[:n])
+        assert all(map(torch.equal, came, expected)), (rate, n)
+        assert n < 300 or 0 < int(came[1].sum()) < n

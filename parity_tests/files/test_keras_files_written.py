@@ -220,7 +220,7 @@ def test_keras_loads_our_weights(dtype: torch.dtype, keras: KerasProcess, tmp_pa
 
 
 @KERAS_3_FILES
-@pytest.mark.parametrize("file", ["functional.keras", "deep.keras", "classic.h5"])
+@pytest.mark.parametrize("file", ["deep.keras", "classic.h5"])
 def test_keras_opens_what_came_from_keras_under_its_own_names(
     file: str, keras: KerasProcess, tmp_path: Path
 ) -> None:

@@ -54,9 +54,10 @@ def folder(
 ) -> Path:
     """Where the files are that the examples name."""
     monkeypatch.chdir(tmp_path)
+    rows = table.frame[:800]
     for name in ("creditcard.csv", "held_out.csv", "new.csv", "last_week.csv"):
-        shutil.copy(table.path, name)
-    table.frame.to_parquet("rows.parquet")
+        rows.to_csv(name, index=False)
+    rows.to_parquet("rows.parquet")
     shutil.copy(trained["class-weights"].model, "model.safetensors")
     return tmp_path
 
