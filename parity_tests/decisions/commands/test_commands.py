@@ -169,28 +169,17 @@ def test_export_takes_the_base_rate_that_is_asked_for(
     assert pipeline.log_odds_shift == other.set_base_rate(0.25).log_odds_shift != 0
 
 
-NO_WARNING = ("-W", "error", "-W", "ignore::ResourceWarning")
-"""But of a standard output that is left to the system."""
-
-
-def run(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
-    """In a process of its own."""
-    return subprocess.run(
-        [sys.executable, *NO_WARNING, "-m", "torch_impl", *map(str, words)],
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True, stderr=subprocess.PIPE, **options,
-    )  # type: ignore[call-overload]  # fmt: skip
-
-
 @pytest.mark.slow
-def test_a_reader_that_goes_away_and_a_full_disk_are_no_traceback(
-    trained: dict[str, Trained], table: Table, tmp_path: Path
-) -> None:
-    """What was done is done, its file is whole, and no warning is on the way."""
-    out = tmp_path / "out.csv"
-    with open("/dev/full", "w", encoding="utf-8") as full:
-        answer = run("score", trained["none"].model, table.path, out, stdout=full)
-    assert (answer.returncode, answer.stderr) == (0, "")
-    assert len(out.read_bytes().splitlines()) == len(table.frame) + 1
+def test_a_process_exits_with_2_and_one_line() -> None:
+    """On standard error; nothing on standard output, and no warning on the way there."""
+    words = ["score", "README.md", "no.csv", "out.csv"]
+    answer = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "torch_impl", *words],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (answer.returncode, answer.stdout) == (2, "")
+    (line,) = answer.stderr.splitlines()
+    assert line.startswith("error: README.md: ")
 
 
 def test_a_disk_that_is_full_is_told_with_the_files_name(
