@@ -149,8 +149,8 @@ def test_a_dropouts_state_is_no_weight(tmp_path: Path) -> None:
     [
         b"\x08\x00" * 100_000,
         encode([(1, 2, b"\x08\x00" * 100_000)]),
-        encode([(1, 2, b"")]) * 50_000,
-        encode([(1, 2, encode([(1, 2, encode([(1, 0, 0)]))]))]) * 20_000,
+        encode([(1, 2, b"")]) * 35_000,
+        encode([(1, 2, encode([(1, 2, encode([(1, 0, 0)]))]))]) * 14_000,
     ],
     ids=["fields", "fields-inside", "nodes", "children"],
 )
