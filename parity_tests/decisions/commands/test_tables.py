@@ -57,7 +57,7 @@ def test_numbers_of_a_csv_are_correctly_rounded(tmp_path: Path) -> None:
     np.testing.assert_array_equal(came.view(np.int64), expected.view(np.int64))
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=50))
 def test_what_python_writes_is_read_to_the_same_bits(
     tmp_path_factory: pytest.TempPathFactory, numbers: list[float]
