@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import io
+import re
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from parity_tests import ROOT
+from parity_tests.faults import __main__ as faults
 from parity_tests.faults.mutants import (
     Mutant,
     Result,
@@ -29,6 +33,14 @@ class Kept:
         text = "old"
         return text  # at the end
 """
+
+
+def test_a_mutant_has_beside_it_what_a_planted_fault_has() -> None:
+    """Without a file that the tests read none of them would run."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"^also_copy = (\[.*?\])$", text, re.M | re.S)
+    own = {"torch_impl", "pyproject.toml"}  # mutmut copies these itself
+    assert own | set(ast.literal_eval(listed)) == {*faults._ROOMS, *faults._FILES}
 
 
 def test_every_listed_survivor_still_stands_in_the_source() -> None:
