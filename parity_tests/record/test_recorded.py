@@ -227,30 +227,26 @@ LEAN = ("tensorflow", "keras", "pandas", "sklearn", "h5py", "hypothesis", "rich"
         "nbformat")  # fmt: skip
 
 
-def pytest_without(packages: tuple[str, ...], *arguments: str) -> str:
-    """The output of a run in a process where importing the packages fails."""
-    program = _WITHOUT.format(absent=packages, arguments=["-p", "no:cacheprovider", *arguments])
-    answer = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True,
-        env={"PATH": "/usr/bin:/bin", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-    )  # fmt: skip
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    return answer.stdout
-
-
 @pytest.mark.slow
 def test_recordings_need_torch_numpy_safetensors_and_pytest_alone() -> None:
-    """Draws, passes and steps pass where importing anything else fails; the rest is counted."""
-    said = pytest_without(LEAN, "-k", "torch_draws or torch_computes or torch_takes_the_step")
+    """Draws, passes and steps pass where importing anything else fails; the rest is counted.
+
+    Of all that stands beside them no file imports TensorFlow (`test_selection.py`).
+    """
+    arguments = [
+        "-p", "no:cacheprovider", "parity_tests/record", "parity_tests/random_numbers",
+        "-k", "torch_draws or torch_computes or torch_takes_the_step",
+    ]  # fmt: skip
+    answer = subprocess.run(
+        [sys.executable, "-c", _WITHOUT.format(absent=LEAN, arguments=arguments)], cwd=ROOT,
+        capture_output=True, text=True,
+        env={"PATH": "/usr/bin:/bin", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+    )  # fmt: skip
+    said = answer.stdout
+    assert answer.returncode == 0, said + answer.stderr
     versions = json.loads((FOLDER / "index.json").read_text())["versions"]
     assert f"Keras: recorded by keras {versions['keras']} / tensorflow" in said
     assert "(keras and tensorflow not installed)" in said
     assert f" {len(GROUPS['draws']) + len(GROUPS['forward']) + len(STEPS)} passed" in said
+    assert "tests not run: no live Keras (keras, tensorflow not installed)" in said
     assert "files not collected: without " in said
-
-
-@pytest.mark.slow
-def test_without_tensorflow_what_needs_it_is_left_out() -> None:
-    """And counted in the summary, with the reason; no file imports it (`test_selection.py`)."""
-    said = pytest_without(("tensorflow",), "--collect-only", "-q", "parity_tests/random_numbers")
-    assert "tests not run: no live Keras (tensorflow not installed)" in said
