@@ -596,7 +596,7 @@ FAULTS = (
     Change("a state_dict's options are not taken over", _FEATURES, "        self._set_options(len(self.mean), clip, log_column, offset)\n", "", ("test_features.py",)),
     Change("a checkpoint goes on with other rows", _CHECKPOINT, 'if name != "order" and saved.get(name) != value', 'if name not in ("order", "x") and saved.get(name) != value'),
     Change("a digest of the first rows alone", _CHECKPOINT, "plain = tensor.detach()", "plain = tensor[:7].detach()"),
-    Change("a checkpoint is not locked", _CHECKPOINT, "            self._lock.acquire(timeout=0)\n", "            pass\n", ("test_checkpoint.py::test_two_runs_on_one_checkpoint_refuse_each_other",), live=True),
+    Change("a checkpoint is not locked", _CHECKPOINT, "            self._lock.acquire(timeout=0)\n", "            pass\n", ("test_checkpoint.py::test_an_open_checkpoint_is_refused_without_waiting",)),
     Change("a run without a seed goes on in another order", _TRAINING, '                order_seed = run["order"]\n', ""),
     Change("weights of validation rows count in the metrics", _EPOCHS, '                losses = losses * weights[batch]\n', '                losses = losses * weights[batch]\n                outputs = outputs * weights[batch]\n', ("test_losses_and_history.py::test_validation_rows_may_have_weights",)),
     Change("best weights bring dropout's count of calls back", _CALLBACKS, "weights_of(model).items()", "model.state_dict().items()", ("test_recorded.py", "test_checkpoint.py")),

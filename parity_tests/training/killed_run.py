@@ -26,7 +26,7 @@ from torch_impl import Callback, EarlyStopping, FraudClassifier, fit
 from torch_impl.base.replacing import replace_file, replacement
 from torch_impl.training.checkpoint import Checkpoint
 
-EPOCHS = 45
+EPOCHS = 25
 
 
 def _silent(epoch: int) -> None:

@@ -36,9 +36,8 @@ from torch_impl import (
 )
 from torch_impl.training.checkpoint import Checkpoint, optimizer_text
 
-# What the runs are killed after: lines of resuming and saving, which are the same on both paths;
-# every one is among the four that a kill on one of them stands for.
-LINES = {"compiled": range(4, 104, 8), "eager": range(8, 104, 8)}
+# Which path trains makes no difference to resuming and saving: each is killed in one way.
+KILLS = {"any-time": ("eager", range(8)), "any-line": ("compiled", range(4, 104, 5))}
 
 
 @pytest.fixture(scope="module")
@@ -54,16 +53,18 @@ def forker() -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", ["compiled", "eager"])
-@pytest.mark.parametrize("moment", ["any-time", "any-line-of-saving-and-resuming"])
+@pytest.mark.parametrize("moment", KILLS)
 def test_a_run_killed_over_and_over_ends_on_the_same_bits(
-    moment: str, path: str, forker: subprocess.Popen[str], tmp_path: Path
+    moment: str, forker: subprocess.Popen[str], tmp_path: Path
 ) -> None:
-    """SIGKILL of a dozen real processes, one after the other, before a last one goes through.
+    """SIGKILL of real processes, one after the other, before a last one goes through.
+
+    At any time, or at lines of resuming and saving.
 
     Weights, history, dropout count and early-stopping state equal those of the run that was
     never killed; a half-written file beside the checkpoint is no hindrance.
     """
+    path, lines = KILLS[moment]
     draw = random.Random(0)
     checkpoint, result = tmp_path / "run.safetensors", tmp_path / "result.json"
     half_written, told = 0, [-1]
@@ -75,7 +76,7 @@ def test_a_run_killed_over_and_over_ends_on_the_same_bits(
         forker.stdin.write(json.dumps([path, kind, str(checkpoint), str(result)]) + "\n")
         return int(forker.stdout.readline())
 
-    for line in LINES[path]:
+    for line in lines:
         process = fork("step" if moment == "any-time" else str(line))
         if moment == "any-time":
             # While it resumes and trains, or after up to four epochs, while it saves and trains
@@ -97,7 +98,7 @@ def test_a_run_killed_over_and_over_ends_on_the_same_bits(
     assert json.loads(result.read_text()) == json.loads(json.dumps(run(path)))
     assert checkpoint.exists()
     if moment == "any-time":
-        assert max(told) > 10  # the kills fell on many epochs
+        assert max(told) > 6  # the kills fell on many epochs
         assert len(told) > len(set(told))  # and some had to be trained again
     else:
         assert half_written
@@ -463,29 +464,6 @@ def test_a_run_without_a_seed_is_continued_in_its_own_order(tmp_path: Path) -> N
     resumed = a_run(path, 4, seed=None)
     for ours, theirs in zip(resumed.parameters(), whole.parameters(), strict=True):
         assert torch.equal(ours, theirs)
-
-
-@pytest.mark.slow
-def test_two_runs_on_one_checkpoint_refuse_each_other(tmp_path: Path) -> None:
-    """The second gets one line, and the first goes on; afterwards it is free."""
-    path = tmp_path / "run.safetensors"
-
-    class Second(Callback):
-        def on_epoch_end(self, epoch: int, logs: Mapping[str, float], model: nn.Module) -> None:
-            program = (
-                "from pathlib import Path\n"
-                "from parity_tests.training.test_checkpoint import a_run\n"
-                f"a_run(Path({str(path)!r}), 2)"
-            )
-            other = subprocess.run(
-                [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
-            )
-            line = f"{path}: another run is writing it; expected one at a time"
-            assert other.stderr.splitlines()[-1].endswith(line)
-
-    train(path, 1, callbacks=[Second()])
-    with pytest.raises(CheckpointError, match="the callbacks were Second, now none"):
-        train(path, 2)
 
 
 def test_an_open_checkpoint_is_refused_without_waiting(
