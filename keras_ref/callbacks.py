@@ -177,6 +177,7 @@ def fits(
             set_weights(model, {name: array.astype(dtype) for name, array in initial.items()})
             optimizer = keras.optimizers.Adam(rate if isinstance(rate, float) else _schedule(*rate))
             model.compile(optimizer, keras.losses.BinaryCrossentropy())
+            optimizer.build(model.trainable_variables)  # or the first step is traced twice
             history = model.fit(
                 features.astype(dtype),
                 labels.astype(dtype),

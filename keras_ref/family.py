@@ -88,6 +88,7 @@ def fit_from_seed(
             # Float64 draws others; as the runs are compared, they start from the same.
             _set(model, [value.astype(dtype) for value in found["start"].values()])
             model.compile("adam", "binary_crossentropy")
+            model.optimizer.build(model.trainable_variables)  # or the first step is traced twice
             model.fit(features.astype(dtype), labels.astype(dtype), verbose=0, **options)
             found[dtype] = _weights(model)
     return found

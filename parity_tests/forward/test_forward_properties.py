@@ -49,35 +49,21 @@ def assert_stages_agree(ours: dict, theirs: dict, case: Case) -> None:
         assert result.agree, f"{stage}: {result.detail}"
 
 
-SIZES = pytest.mark.parametrize(
+@pytest.mark.parametrize(
     "largest", [2.0**-100, 4.0, 2.0**20, 2.0**60, float(np.finfo(np.float32).max)]
 )
-
-
-@pytest.mark.slow
-@SIZES
-@settings(max_examples=30)
-@given(data=st.data())
-def test_torch_stays_within_the_bound(largest: float, data: st.DataObject) -> None:
-    """From underflow to overflow, batch sizes 0, 1 and odd."""
-    case = data.draw(cases(largest))
-    ours = forward_stages(classifier(case[1]), case[0])
-    assert_stages_agree(ours, ours, case)
-
-
-@SIZES
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(data=st.data())
 def test_keras_and_torch_stay_within_the_bound(
     largest: float, data: st.DataObject, keras: KerasProcess
 ) -> None:
-    """The same, with the live reference."""
+    """From underflow to overflow, batch sizes 0, 1 and odd."""
     features, weights = case = data.draw(cases(largest))
     theirs = keras.call("forward.op_by_op_stages", weights, features)
     assert_stages_agree(forward_stages(classifier(weights), features), theirs, case)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(case=cases(4.0, special=True))
 def test_non_finite_features_give_the_same_non_finite_stages(
     case: Case, keras: KerasProcess

@@ -20,47 +20,33 @@ import torch
 from torch import nn
 
 from parity_tests import ROOT
-from parity_tests.training.small_runs import FEATURES, X, Y, trained
+from parity_tests.sides.compiler import needs_compiler, no_compiler
+from parity_tests.training.small_runs import FEATURES, X, Y, assert_same, trained
 from torch_impl import Callback, FraudClassifier, fit, oversample
+from torch_impl.base.compiled import library
 
 
-@pytest.mark.slow
-def test_where_no_compiler_is_one_warning_and_the_eager_path(tmp_path: Path) -> None:
+def test_where_no_compiler_is_one_warning_and_the_eager_path() -> None:
     """The same bits as `compiled=False`, and no second warning in the same process."""
-    program = """
-import warnings, torch
-from parity_tests.training.small_runs import X, Y, assert_same, trained
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    weights, _ = trained(X, Y)
-    trained(X, Y)
-assert_same(weights, trained(X, Y, compiled=False)[0])
-print(*[w.message for w in caught], sep="\\n")
-"""
-    answer = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True,
-        env={"CXX": "/no/such/compiler", "XDG_CACHE_HOME": str(tmp_path), "PATH": ""},
-    )  # fmt: skip
-    assert answer.returncode == 0, answer.stderr
-    (warning,) = answer.stdout.splitlines()
-    assert "slower eager path" in warning
-    assert "'/no/such/compiler'" in warning
+    with no_compiler() as told:
+        weights, _ = trained(X, Y)
+        trained(X, Y)
+    assert_same(weights, trained(X, Y, compiled=False)[0])
+    (warning,) = told
+    assert "slower eager path" in str(warning.message)
 
 
 @pytest.mark.slow
-def test_the_short_last_batch_compiles_nothing_again(tmp_path: Path) -> None:
-    """One library for all batch sizes, and no warning; `test_builds.py` says who finds it ready."""
-    program = """
-import torch
-from torch_impl import FraudClassifier, fit
-for batch_size in (64, 299, 300, 1000, 1):
-    model = FraudClassifier(6, 8, seed=1)
-    fit(model, torch.ones(300, 6), torch.ones(300), batch_size=batch_size, progress=False)
-"""
-    subprocess.run(
-        [sys.executable, "-W", "error", "-c", program], cwd=ROOT, check=True,
-        env={"XDG_CACHE_HOME": str(tmp_path), "PATH": "/usr/local/bin:/usr/bin:/bin"},
-    )  # fmt: skip
+@needs_compiler
+def test_the_short_last_batch_compiles_nothing_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One library for all batch sizes; `test_builds.py` says who finds it ready."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for batch_size in (64, 299, 300, 1000, 1):
+        model = FraudClassifier(6, 8, seed=1)
+        library.cache_clear()
+        fit(model, torch.ones(300, 6), torch.ones(300), batch_size=batch_size, progress=False)
     (_,) = (tmp_path / "torch_impl").iterdir()
 
 

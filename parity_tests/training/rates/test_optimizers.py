@@ -82,6 +82,14 @@ CASES = {
     ),
 }  # fmt: skip
 
+# A run each of every option; of each alone the single steps are compared.
+RUNS = (
+    "adam-other-numbers-lr-changed", "adam-amsgrad-decay-global-clipnorm-lr-changed", "adamw",
+    "adamw-amsgrad-decay-clipvalue", "sgd-momentum-lr-changed",
+    "sgd-nesterov-decay-clipnorm-lr-changed", "rmsprop-momentum-lr-changed",
+    "rmsprop-centered-momentum-decay-global-clipnorm",
+)  # fmt: skip
+
 STEPS, BATCHES, ROWS = 300, 50, 32
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(BATCHES, ROWS, 5)).astype("f4")
@@ -183,7 +191,7 @@ def same_bits(one: nn.Module, other: nn.Module) -> bool:
 @pytest.fixture(scope="module")
 def runs(keras: KerasProcess) -> dict[str, dict[str, Arrays]]:
     """By case and dtype, where Keras's run ends."""
-    cases = {name: tuple(case) for name, case in CASES.items()}
+    cases = {name: tuple(CASES[name]) for name in RUNS}
     return keras.call("optimizers.train", cases, START, X, Y, STEPS)
 
 
@@ -193,7 +201,7 @@ def rounding(theirs: dict[str, Arrays]) -> float:
 
 
 @OF_TODAY
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", RUNS)
 def test_a_run_is_keras_in_double(name: str, runs: dict[str, dict[str, Arrays]]) -> None:
     """Every weight, and everything that is kept of it, under Keras's name, after 300 steps."""
     case, theirs = CASES[name], runs[name]
@@ -214,7 +222,7 @@ def test_a_run_is_keras_in_double(name: str, runs: dict[str, dict[str, Arrays]])
 @OF_TODAY
 def test_no_two_cases_are_the_same_run(runs: dict[str, dict[str, Arrays]]) -> None:
     """An option that had no effect would be proved by nothing."""
-    for first, second in combinations(CASES, 2):
+    for first, second in combinations(RUNS, 2):
         one, other = (runs[name]["float64"]["hidden/kernel"] for name in (first, second))
         off = max(rounding(runs[name]) for name in (first, second))
         assert not no_farther("", "double", one, other, off, ROWS).agree, (first, second)
