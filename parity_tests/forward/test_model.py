@@ -107,7 +107,8 @@ def by_state_dict(model: FraudClassifier) -> nn.Module:
             id="torch.compile", marks=pytest.mark.slow,
         ),
         pytest.param(lambda m: torch.export.export(m, (torch.zeros(4, 29),),
-            dynamic_shapes=({0: torch.export.Dim("rows", min=2)},)).module(), id="torch.export"),
+            dynamic_shapes=({0: torch.export.Dim("rows", min=2)},)).module(),
+            id="torch.export", marks=pytest.mark.slow),
     ],
 )  # fmt: skip
 def test_a_duplicate_gives_the_same_bits(

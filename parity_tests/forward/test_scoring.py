@@ -75,7 +75,7 @@ def of_logits(logits: Tensor) -> Tensor:
 
 @each_way
 @DTYPES
-@pytest.mark.parametrize(("features", "hidden"), [(29, 16), (3, 8), (33, 40)])
+@pytest.mark.parametrize(("features", "hidden"), [(29, 16), (33, 8)])
 @pytest.mark.usefixtures("compiled")
 def test_probabilities_of_raw_rows_lie_within_the_proven_bounds(
     features: int, hidden: int, dtype: torch.dtype, way: Any
@@ -290,8 +290,8 @@ def test_bad_rows_get_the_modules_own_line(
 
 @needs_compiler
 @pytest.mark.slow
-def test_ten_million_rows_take_the_memory_of_their_probabilities() -> None:
-    """40 MB and a block, wherever the rows come from: here they are one row, seen often."""
+def test_many_rows_take_the_memory_of_their_probabilities() -> None:
+    """12 MB and a block, wherever the rows come from: here they are one row, seen often."""
     program = """
 import torch
 from pathlib import Path
@@ -304,7 +304,7 @@ rows = torch.ones(1, 29, dtype=torch.float64)
 probabilities(transform, model, rows.expand(40_000, 29))
 Path("/proc/self/clear_refs").write_text("5")  # the peak is what is held now
 before = peak()
-came = probabilities(transform, model, rows.expand(10_000_000, 29))
+came = probabilities(transform, model, rows.expand(3_000_000, 29))
 assert (came == came[0]).all()
 print((peak() - before) / came.nbytes)
 """

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parity_tests.reference.keras_process import KerasProcess
@@ -26,6 +26,8 @@ from torch_impl.keras.random import (
 
 pytestmark = RANDOM_STREAM
 
+# A rate that is itself a uniform number which can be drawn, where ≥ and > differ.
+DRAWN = 2.0**-23 * 5_000_001
 # Around both places where seeds wrap: 2**31 - 2 in Keras, 2**31 - 1 in TensorFlow.
 GLOBAL_SEEDS = [0, 1, 42, 2**31 - 3, 2**31 - 2, 2**31 - 1, 2**31, 3_000_000_000, 2**32 - 1]
 LAYER_SEEDS = [*GLOBAL_SEEDS, 2**32, 0x0123456789ABCDEF, 2**63 - 1, -1, -(2**31), -(2**63)]
@@ -58,15 +60,17 @@ def test_glorot_limit_rounds_as_keras_does(keras: KerasProcess) -> None:
 
 
 @pytest.mark.parametrize("seeds", SEEDS_BY_MEANING)
-@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
-@pytest.mark.parametrize("rate", [0.1, 0.3, 0.5, 0.9, 2.0**-23 * 5_000_001], ids="rate-{}".format)
+@pytest.mark.parametrize(
+    ("mode", "rate"),
+    [
+        *(("eager", rate) for rate in (0.1, 0.3, 0.5, 0.9, DRAWN)),
+        *(("graph", rate) for rate in (0.3, DRAWN)), *(("xla", rate) for rate in (0.3, DRAWN)),
+    ],
+)  # fmt: skip
 def test_dropout_mask_is_keras(
-    rate: float, mode: str, seeds: list[int], keras: KerasProcess
+    mode: str, rate: float, seeds: list[int], keras: KerasProcess
 ) -> None:
-    """Four successive calls; an odd number of units puts row borders inside blocks.
-
-    The last rate is itself a uniform number that can be drawn, where ≥ and > differ.
-    """
+    """Four successive calls; an odd number of units puts row borders inside blocks."""
     rows, units = 1001, 13
     for seed in seeds if mode == "eager" else {42, 2**31 - 2, -1} & {*seeds}:
         theirs, counted = keras.call("random.dropout", seed, rate, (rows, units), 0, 4, mode)
@@ -118,6 +122,7 @@ def test_dropout_step_counter_wraps_as_keras_does(step: int, keras: KerasProcess
         np.testing.assert_array_equal(mask.numpy(), output != 0)
 
 
+@settings(max_examples=30)
 @given(
     seed=st.integers(-(2**63), 2**63 - 1),
     step=st.integers(0, 10**6),

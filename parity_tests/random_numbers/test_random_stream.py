@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parity_tests.reference.keras_process import KerasProcess
@@ -88,6 +88,7 @@ def test_uniform_is_tensorflows(mode: str, shape: tuple[int, ...], keras: KerasP
         np.testing.assert_array_equal(ours, theirs)
 
 
+@settings(max_examples=40)
 @given(seed=st.tuples(int64s, int64s), cuts=st.lists(st.integers(0, 300), min_size=2))
 def test_slices_of_the_stream_concatenate_to_the_whole(
     seed: tuple[int, int], cuts: list[int]

@@ -157,7 +157,7 @@ def test_resuming_a_finished_run_trains_no_more(tmp_path: Path) -> None:
     assert not torch.equal(train(path, 4).hidden.weight, first.hidden.weight)
 
 
-@pytest.mark.parametrize("interrupted", [1, 3, 4, 6])
+@pytest.mark.parametrize("interrupted", [1, 4, 6])
 def test_early_stopping_waits_on_where_it_was_interrupted(interrupted: int, tmp_path: Path) -> None:
     """A resumed run stops in the same epoch, on the same best weights."""
 
@@ -259,7 +259,7 @@ def plain(value: Any) -> Any:
     return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-@pytest.mark.parametrize("interrupted", [1, 2, 5])
+@pytest.mark.parametrize("interrupted", [1, 5])
 def test_a_resumed_run_gets_back_all_that_a_run_has(interrupted: int, tmp_path: Path) -> None:
     """Each group's rate, each parameter's moments and steps, each dropout's calls, each state."""
     straight = told(tmp_path / "a", 6, frozen=True)

@@ -35,6 +35,7 @@ def no_larger_than_stated(found: dict[str, Worst]) -> None:
         assert worst.ulp <= ACTIVATIONS[name].ulp, (name, worst)
 
 
+@pytest.mark.slow
 def test_no_activation_of_pytorchs_errs_by_more_than_was_measured() -> None:
     """On some thousand numbers, in long arrays and in short; on all by the module's command."""
     no_larger_than_stated(torch_errors(MEASURED_ULP, FEW))

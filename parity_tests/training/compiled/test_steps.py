@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from itertools import product
 from typing import Any, Literal
 from unittest import mock
 
@@ -206,7 +205,8 @@ def test_what_is_not_finite_spreads_as_far_as_in_the_eager_path_and_no_farther(
     """
     batch_size = 12 if "row" in place else 6
     other = []
-    for value, dropout in product((np.nan, np.inf, -np.inf, 1e30), (0.0, 0.5)):
+    spoilt = (np.nan, 0.0), (np.nan, 0.5), (np.inf, 0.5), (-np.inf, 0.0), (1e30, 0.5)
+    for value, dropout in spoilt:
         case = Case(rows=12, batch_size=batch_size, dropout=dropout, weighted=True)
         start, data = case.start(), case.data()
         _poisoned(place, value)(start, data)
