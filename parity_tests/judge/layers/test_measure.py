@@ -129,7 +129,7 @@ def test_short_arrays_are_asked_for_too(monkeypatch: pytest.MonkeyPatch) -> None
     """
     monkeypatch.setitem(ACTIVATIONS, "tenth", TENTH)
     seen = []
-    beside = (np.float32(1.5).view(np.uint32) + np.uint32(13 * 1000)).view(np.float32)
+    beside = (np.float32(1.5).view(np.uint32) + np.uint32(53 * 250)).view(np.float32)
 
     def watched(x: np.ndarray) -> np.ndarray:
         seen.append(x.size)
