@@ -78,7 +78,6 @@ RUNS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("path", ["compiled", "eager"])
 @pytest.mark.parametrize(
     "case",
     [
@@ -87,10 +86,11 @@ RUNS: dict[str, dict[str, Any]] = {
     ],
 )
 @RANDOM_STREAM
-def test_a_whole_run_agrees(
-    case: str, path: str, prepared: Prepared, keras: KerasProcess, runs: dict[str, Any]
-) -> None:
-    """Weights, moments and history: in float64 to its rounding, in float32 to Keras's own."""
+def test_a_whole_run_agrees(case: str, prepared: Prepared, keras: KerasProcess) -> None:
+    """Weights, moments and history, compiled and eager.
+
+    In float64 to its rounding, in float32 to Keras's own.
+    """
     options = dict(RUNS[case])
     rows = slice(options.pop("rows", None))
     data = prepared.train.features[rows], prepared.train.labels[rows]
@@ -98,16 +98,10 @@ def test_a_whole_run_agrees(
         data = oversample(*data, seed=7)
     if options.pop("validated", False):
         options["validation_data"] = (prepared.validation.features, prepared.validation.labels)
-    if case not in runs:
-        runs[case] = keras_fits(keras, *data, seed=7, **options)
-    ours = torch_fits(*data, seed=7, compiled=path == "compiled", **options)
-    assert_agree(compare_runs(case, ours, runs[case]))
-
-
-@pytest.fixture(scope="module")
-def runs() -> dict[str, Any]:
-    """Keras's runs, each needed by both paths."""
-    return {}
+    theirs = keras_fits(keras, *data, seed=7, **options)
+    for path, compiled in (("compiled", True), ("eager", False)):
+        ours = torch_fits(*data, seed=7, compiled=compiled, **options)
+        assert_agree(compare_runs(path, ours, theirs))
 
 
 @RANDOM_STREAM
