@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -88,28 +86,6 @@ def test_an_import_upwards_and_a_circle_are_seen(late: str, tmp_path: Path) -> N
         bad = imports_within(room)
         assert upward_imports(bad, ["high", "low"]) == [f"low.b:{1 + bool(late)}: high.a"]
         assert set(circle(bad)) == {"high.a", "low.b"}
-
-
-_LOADED_BESIDES = """
-import json, sys
-import torch, numpy
-before = set(sys.modules)
-import torch_impl
-print(json.dumps(sorted(set(sys.modules) - before)))
-"""
-
-
-@pytest.mark.slow
-def test_importing_torch_impl_loads_nothing_but_torch_and_numpy() -> None:
-    """What `import torch_impl` loads beyond `import torch, numpy` is torch_impl itself."""
-    answer = subprocess.run(
-        [sys.executable, "-c", _LOADED_BESIDES], cwd=ROOT, capture_output=True, text=True,
-        check=True,
-    )  # fmt: skip
-    extra = set(json.loads(answer.stdout))
-    assert "torch_impl" in extra
-    foreign = {name for name in extra if not name.startswith(("torch_impl", "torch", "numpy"))}
-    assert foreign - set(sys.stdlib_module_names) == set()
 
 
 def test_process_border_holds_on_both_sides(keras: KerasProcess) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -76,7 +77,8 @@ def test_wheel_installs_and_imports_in_an_empty_environment(wheel: Path, tmp_pat
     """The environment holds torch, NumPy and what those require, and nothing else.
 
     Their files are linked, not copied, from this environment; pip itself then judges whether
-    the wheel's requirements are met, with no index to fetch from.
+    the wheel's requirements are met, with no index to fetch from. What `import torch_impl` loads
+    is torch_impl itself, and more of torch and NumPy.
     """
     environment = tmp_path / "empty"
     venv.create(environment)
@@ -91,7 +93,10 @@ def test_wheel_installs_and_imports_in_an_empty_environment(wheel: Path, tmp_pat
     pip = [sys.executable, "-m", "pip", "--python", python]
     run(*pip, "install", "-q", "--no-index", wheel, cwd=tmp_path)
     program = (
-        "import importlib.util, torch, torch_impl\n"
+        "import importlib.util, json, sys, numpy, torch\n"
+        "before = set(sys.modules)\n"
+        "import torch_impl\n"
+        "print(json.dumps(sorted(set(sys.modules) - before)))\n"
         "for absent in ('tensorflow', 'keras', 'pandas', 'sklearn', 'pytest', 'data'):\n"
         "    assert importlib.util.find_spec(absent) is None, absent\n"
         "model = torch_impl.FraudClassifier(\n"
@@ -100,6 +105,8 @@ def test_wheel_installs_and_imports_in_an_empty_environment(wheel: Path, tmp_pat
         "features = torch_impl.FeatureTransform.fit(rows)(rows)\n"
         "print(torch_impl.__file__, tuple(model.predict_proba(features).shape))\n"
     )
-    out = run(python, "-I", "-c", program, cwd=tmp_path)
+    loaded, out = run(python, "-I", "-c", program, cwd=tmp_path).splitlines()
     assert str(environment) in out
-    assert "(5, 1)" in out
+    assert out.endswith("(5, 1)")
+    besides = {name.partition(".")[0] for name in json.loads(loaded)} - sys.stdlib_module_names
+    assert besides <= {"torch_impl", "torch", "numpy"}

@@ -58,7 +58,7 @@ def test_a_process_that_is_killed_ends_the_run_and_loses_nothing(
         return ["score", *named, "--keep", "row", "--json"]
 
     kept = KeptParts(out)
-    process = begun(3, *command(out), PIDS=tmp_path, PAUSE=0.5)
+    process = begun(3, *command(out), PIDS=tmp_path, PAUSE=0.2)
     while len(list(kept.folder.glob("0*.json"))) < 4 and process.poll() is None:
         time.sleep(0.01)
     started = time.monotonic()
