@@ -69,14 +69,13 @@ def test_each_epoch_of_a_plain_loop_is_timed(material: Material) -> None:
     assert plain_network.network(bias)[-1].bias.item() == own.output.bias.item()
 
 
-@pytest.mark.parametrize("full", [False, True], ids=["bare", "tutorial's"])
 def test_an_epoch_of_keras_is_timed(
-    full: bool, material: Material, lent: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    material: Material, lent: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In its own process."""
+    """In its own process, with the tutorial's metrics and validation."""
     monkeypatch.setattr(keras_process, "KerasProcess", lent)
     with Processes({}) as processes:
-        assert epochs._keras("keras-tensorflow", material, processes, 2, full)()() > 0
+        assert epochs._keras("keras-tensorflow", material, processes, 2, True)()() > 0
 
 
 @KERAS_3_FILES
