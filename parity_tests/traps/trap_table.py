@@ -181,6 +181,16 @@ TUTORIAL = (
         "random_numbers/test_random_layers.py::test_rows_of_the_full_data_come_in_the_order_that_fit_takes",
     ),
     Trap(
+        "where rows lie in memory",
+        "each batch is copied to memory of its own",
+        "a slice of the rows begins where its first row lies, and `nn.Linear` on the CPU may add up otherwise where that is no multiple of 16 bytes",
+        model.rows_off_their_place,
+        "the same rows eight bytes later: products in float64 differ in the {decimal}th decimal, so a run by several processes does not have the bits of one",
+        "training/epochs.py::Batch.tile",
+        "training/processes/test_group_runs.py::test_batches_that_no_number_of_processes_divides",
+        recorded={"decimal": 15},
+    ),
+    Trap(
         "last batch",
         "used, however short",
         "the same, unless `drop_last=True`",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -49,6 +50,18 @@ def torchs_initial_weights(lab: Lab) -> dict[str, float]:
     theirs = _from_torchs_generator(lab)
     ratio = lab.model().hidden.weight.abs().max() / theirs.hidden.weight.abs().max()
     return {"ratio": ratio.item(), "weights": lab.apart(lab.run(theirs).model)}
+
+
+def rows_off_their_place(lab: Lab) -> dict[str, float]:
+    """The hidden layer in float64, of rows that begin eight bytes later in memory."""
+    x, weight = (t.detach().double() for t in (lab.train[0], lab.keras.model.hidden.weight))
+    memory = torch.empty(x.numel() + 16, dtype=torch.float64)
+    here, there = (memory[at : at + x.numel()].view_as(x) for at in (0, 1))
+    outputs = [linear(place.copy_(x), weight) for place in (here, there)]
+    apart = (outputs[0] - outputs[1]).abs().max().item()
+    if apart == 0:
+        raise NotMeasuredHereError("this processor's product is the same wherever its rows lie")
+    return {"decimal": round(-math.log10(apart))}
 
 
 def bias_none(lab: Lab) -> dict[str, float]:

@@ -45,7 +45,7 @@ class Batch:
         own = slice(first - self.share.rows.start, end - self.share.rows.start)
         weights = None if self.weights is None else self.weights[own]
         share = self.share._replace(rows=range(first, end))
-        # Copied, as a product's bits may depend on where in memory its first number lies.
+        # Copied, as a product's bits may depend on where in memory its rows begin.
         return Batch(self.rows[own].clone(), self.labels[own], weights, share, self.group)
 
 
