@@ -1026,7 +1026,6 @@ FAULTS = (
 
 HARMLESS = (
     Change("C++: logits summed in another order", _NETWORK_H, "((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]))", "((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]))"),
-    Change("C++: smaller tiles of rows", _NETWORK_H, "TILE = 64", "TILE = 32"),
     Change("C++: no contraction into fused multiply-adds", _COMPILING, '"-fno-math-errno", "-fno-trapping-math",', '"-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off",'),
     Change("as many threads as there are", _TRAINING, "            torch.set_num_threads(1)\n", "            torch.set_num_threads(threads)\n"),
     Change("another batch size at inference", _TRAINING, "batch_size: int = 8192,\n    from_logits", "batch_size: int = 97,\n    from_logits"),

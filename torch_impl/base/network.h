@@ -1,13 +1,13 @@
-// The network's forward pass on the CPU, for a source compiled with -DFEATURES= and -DHIDDEN=, so
-// that every loop has a fixed length, and with -DREAL=float or double, which is what weights and
-// rows are of and what all is computed in. Eight hidden units share a vector (a GCC and Clang
+// The network's forward pass on the CPU, for a source compiled with -DFEATURES=, -DHIDDEN= and
+// -DTILE=, the rows of a tile, so that every loop has a fixed length, and with -DREAL=float or
+// double, which is what weights and rows are of and what all is computed in. Eight hidden units share a vector (a GCC and Clang
 // extension).
 
 #include <cstdint>
 
 namespace {
 
-constexpr int F = FEATURES, H = HIDDEN, TILE = 64;
+constexpr int F = FEATURES, H = HIDDEN;
 constexpr int WEIGHTS = F * H + H + H + 1;
 constexpr int LANES = H / 8;
 static_assert(H % 8 == 0, "the hidden layer is computed in groups of eight units");

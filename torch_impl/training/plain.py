@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from torch_impl.model import FraudClassifier
+from torch_impl.training.shares import TILE
 
 __all__ = ["REALS", "altered", "is_plain", "packed", "parameters_of", "sizes", "unpack"]
 
@@ -49,7 +50,9 @@ def parameters_of(model: FraudClassifier) -> list[Tensor]:
 def sizes(model: FraudClassifier) -> dict[str, str | int]:
     """What the source is compiled with."""
     real = REALS[model.hidden.weight.dtype][0]
-    return {"FEATURES": model.in_features, "HIDDEN": model.hidden_units, "REAL": real}
+    return {
+        "FEATURES": model.in_features, "HIDDEN": model.hidden_units, "TILE": TILE, "REAL": real,
+    }  # fmt: skip
 
 
 def altered(*things: nn.Module | torch.optim.Optimizer) -> bool:

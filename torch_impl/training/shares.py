@@ -1,6 +1,6 @@
 """Who computes which rows of a batch, and in which order what they give is added up.
 
-The rows of a batch are cut into tiles of 64. What the tiles give is added up along a binary tree:
+The rows of a batch are cut into tiles. What the tiles give is added up along a binary tree:
 neighbours two by two, then their sums, and so on. Processes share out whole subtrees, "slots", so
 that the bits are the same however many there are.
 """
@@ -19,7 +19,7 @@ from torch_impl.base.processes import Processes
 __all__ = ["TILE", "Batches", "Share", "share_of", "tree_sum"]
 
 TILE = 64
-"""Rows of a tile, as `network.h` has it."""
+"""Rows of a tile, in every path."""
 
 
 class Share(NamedTuple):

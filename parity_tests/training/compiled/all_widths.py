@@ -15,6 +15,7 @@ from unittest import mock
 
 from torch_impl.base import compiled
 from torch_impl.training import native
+from torch_impl.training.shares import TILE
 
 __all__ = ["SIZES", "build_any", "library"]
 
@@ -48,7 +49,7 @@ def library() -> ctypes.CDLL:
         path = Path(scratch) / "all_widths.cpp"
         path.write_text(text, encoding="utf-8")
         with mock.patch.object(compiled, "_FLAGS", (*flags, *_TRAPS)):
-            built = compiled.library(path, "nothing runs")
+            built = compiled.library(path, "nothing runs", TILE=TILE)
     assert built is not None
     return built
 

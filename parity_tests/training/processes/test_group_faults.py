@@ -172,7 +172,7 @@ def test_a_run_without_a_seed_is_one_run() -> None:
 @pytest.mark.slow
 def test_a_stopped_process_is_waited_for_no_longer_than_the_group_waits() -> None:
     """It lives, and its connection with it: the group's own patience ends the wait."""
-    with Group(2, partial(work.slow_fit, epochs=2000), patience=3) as group:
+    with Group(2, partial(work.slow_fit, epochs=2000), patience=1.5) as group:
         group.meet()
         time.sleep(0.5)
         os.kill(group.members[1].pid, signal.SIGSTOP)
