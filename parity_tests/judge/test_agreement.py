@@ -160,13 +160,13 @@ def test_another_form_is_no_agreement_of_any_kind(ours: np.ndarray, theirs: np.n
     """However equal the numbers are; both forms are told, and nothing else."""
     told = f"PyTorch {ours.dtype}{ours.shape}, Keras {theirs.dtype}{theirs.shape}"
     most = np.iinfo(np.int64).max
-    for result in (
-        exact("s", ours, theirs),
-        within("s", "proven", ours, theirs, ours.astype(float), np.ones(ours.shape)),
-        no_farther("s", "rounding", ours, theirs, np.inf, 1),
-        no_farther("s", "double", ours, theirs, np.inf, 1),
-    ):
-        assert result == StageResult("s", result.kind, np.inf, most, 0.0, None, False, told)
+    for kind, result in {
+        "exact": exact("s", ours, theirs),
+        "proven": within("s", "proven", ours, theirs, ours.astype(float), np.ones(ours.shape)),
+        "rounding": no_farther("s", "rounding", ours, theirs, np.inf, 1),
+        "double": no_farther("s", "double", ours, theirs, np.inf, 1),
+    }.items():
+        assert result == StageResult("s", kind, np.inf, most, 0.0, None, False, told)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from sklearn.preprocessing import StandardScaler
 
 from parity_tests.judge import bounds, sigmoid
+from parity_tests.judge.agreement import within
 
 NAMES = ("dense/kernel", "dense/bias", "dense_1/kernel", "dense_1/bias")
 
@@ -240,3 +242,20 @@ def test_features_are_expected_with_the_training_rows_statistics_and_clip() -> N
             single = np.abs(found.value[off]) * 2.0**-24
             assert (found.allowance[off] >= single).all()
             assert (found.allowance[off] <= single + 2.0**-40).all()
+
+
+def test_a_column_is_constant_where_scikit_learn_says_so() -> None:
+    """It is as wide as it is, then; by rounding alone, as 50 numbers may be off by 50 ULP."""
+    signs = np.resize([1.0, -1.0], 50)
+    ulps = {"none": 0, "half": 25, "nearly": 40, "just not": 63, "not": 100, "narrow": 2**20}
+    columns = [mean * (1 + 2.0**-52 * n * signs) for n in ulps.values() for mean in (1.0, -1024.0)]
+    train = np.stack([*columns, 0 * signs, 1 + 1e-4 * signs, 1e6 * signs], 1)
+    rows = train + 0.25
+    scaler = StandardScaler().fit(train)
+    theirs = scaler.transform(rows).clip(-5, 5).astype(np.float32)
+    value, allowance = bounds.standardised(rows, train, log_column=None)
+    assert within("features", "proven", theirs, theirs, value, allowance).agree
+    constant = [True] * 6 + [False] * 6 + [True, False, False]
+    assert list((scaler.scale_ == 1) & (scaler.var_ < 1e-9)) == constant
+    assert (allowance[:, constant] < 1e-6).all()
+    np.testing.assert_allclose(value[:, constant], 0.25, rtol=1e-9)
