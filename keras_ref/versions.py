@@ -26,6 +26,12 @@ def loaded_modules() -> list[str]:
     return sorted({name.partition(".")[0] for name, module in sys.modules.items() if module})
 
 
+def mean_of_float64(numbers: list[float]) -> float:
+    """`keras.ops.mean` of a tensor in float64."""
+    tensor = keras.ops.convert_to_tensor(numbers, dtype="float64")
+    return float(keras.ops.convert_to_numpy(keras.ops.mean(tensor)))
+
+
 def onednn_is_on() -> bool:
     """Whether TensorFlow's CPU kernels are oneDNN's, as by default on x86-64 Linux."""
     if keras.backend.backend() != "tensorflow":

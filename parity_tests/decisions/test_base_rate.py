@@ -19,7 +19,7 @@ from parity_tests.judge import bounds
 from parity_tests.judge.agreement import within
 from parity_tests.judge.sigmoid import float64_sigmoid
 from parity_tests.reference.keras_process import KerasProcess
-from parity_tests.reference.markers import FLOAT64
+from parity_tests.reference.markers import FLOAT64_MEANS
 from torch_impl import (
     FeatureTransform,
     FraudClassifier,
@@ -165,7 +165,7 @@ def test_another_base_rate_gives_the_log_odds_of_rows_resampled_to_it(
     check(mean, np.array([rate]), allowance.max() / 4 + bounds.gamma(len(rows), bounds.U64))
 
 
-@FLOAT64
+@FLOAT64_MEANS
 @pytest.mark.parametrize("name", TRAININGS)
 def test_keras_has_its_optimum_there_too(name: str, keras: KerasProcess) -> None:
     """Its gradient vanishes at log(w₁ n₁ / (w₀ n₀)), to rounding, and at log(n₁ / n₀) does not.

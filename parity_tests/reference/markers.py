@@ -27,6 +27,7 @@ __all__ = [
     "EPOCH_LOSS",
     "EXPORT_DTYPE",
     "FLOAT64",
+    "FLOAT64_MEANS",
     "FLOAT64_OF_TENSORFLOW",
     "KERAS_3_FILES",
     "LOGITS",
@@ -90,6 +91,9 @@ FLOAT64_OF_TENSORFLOW = pytest.mark.reference(
     "which numbers of a layer are float32 in float64 too is TensorFlow's", backend="tensorflow"
 )
 FLOAT64 = pytest.mark.reference("JAX holds no float64", backend=("tensorflow", "torch"))
+FLOAT64_MEANS = pytest.mark.reference(
+    "a loss in float64 is a mean in float32 on JAX and torch", backend="tensorflow"
+)
 OF_TODAY = pytest.mark.reference(
     "is about files of Keras 3.15", keras=">=3.15", backend="tensorflow"
 )

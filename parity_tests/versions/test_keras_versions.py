@@ -179,6 +179,14 @@ def test_loss_after_a_sigmoid_layer_is_clipped_on_jax_and_torch(keras: KerasProc
         assert (15 < found < 17) != ON_TENSORFLOW_BACKEND
 
 
+@pytest.mark.reference("Keras 2 has no `keras.ops`", keras=">=3")
+def test_a_mean_of_float64_is_taken_in_float32_on_torch(keras: KerasProcess) -> None:
+    """And JAX, which holds none."""
+    found = keras.call("versions.mean_of_float64", [0.1, 0.2, 0.4])
+    assert (abs(found - 0.7 / 3) < 1e-15) == ON_TENSORFLOW_BACKEND
+    assert abs(found - 0.7 / 3) < 1e-7
+
+
 def test_float64_is_float32_on_jax(keras: KerasProcess, tmp_path: Path) -> None:
     """A float64 layer takes float32 there, unless JAX is told `JAX_ENABLE_X64`."""
     path = tmp_path / "x.weights.h5"
