@@ -256,6 +256,6 @@ def test_a_column_is_constant_where_scikit_learn_says_so() -> None:
     value, allowance = bounds.standardised(rows, train, log_column=None)
     assert within("features", "proven", theirs, theirs, value, allowance).agree
     constant = [True] * 6 + [False] * 6 + [True, False, False]
-    assert list((scaler.scale_ == 1) & (scaler.var_ < 1e-9)) == constant
-    assert (allowance[:, constant] < 1e-6).all()
-    np.testing.assert_allclose(value[:, constant], 0.25, rtol=1e-9)
+    assert list(scaler.scale_ == 1) == constant
+    # What is carried in float64 is less than the rounding to float32 at the end.
+    assert (allowance[:, constant] <= 2 * bounds.U32 * np.abs(value[:, constant])).all()
